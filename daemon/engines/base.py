@@ -1,0 +1,124 @@
+"""What an engine is: text + prompt + options -> audio. Nothing here imports an engine or a heavy library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from daemon.audio import Audio
+
+#: Anything JSON can say: segments and options cross a process border as JSON.
+Json = object
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One engine call's worth of text.
+
+    Attributes:
+        text: what is spoken, for people and logs.
+        pause: seconds of silence that belong after it; the last one's is not played.
+        payload: what the engine needs to speak it (tokens, phonemes), JSON-able and opaque to all others.
+    """
+
+    text: str
+    pause: float = 0.0
+    payload: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A segment together with all that shapes its sound.
+
+    Attributes:
+        segment: what to say.
+        prompt: the reference recording's file.
+        prompt_sha256: hex digest of that file's content: the only safe key for a cache of voices.
+        options: the request's options, already validated against `EngineSpec.request_options`.
+        seed: of this segment, 0 to 2**32-1; the same seed must give the same audio on one machine.
+    """
+
+    segment: Segment
+    prompt: Path
+    prompt_sha256: str
+    options: Mapping[str, Json] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentError:
+    """Takes the audio's place for a segment that cannot be spoken; `message` is one sentence for the client."""
+
+    message: str
+
+
+class Engine(Protocol):
+    """A loaded engine. It lives in a process of its own and is called by one thread.
+
+    Attributes:
+        sample_rate: Hz of all its audio.
+        max_batch: the most utterances one `speak` takes; 1: no batching.
+        identity: names code, model and settings that shape the sound; audio kept under another identity is not reused.
+    """
+
+    sample_rate: int
+    max_batch: int
+    identity: str
+
+    def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:
+        """Cut a text into segments, in order.
+
+        Raises:
+            SpeechFailed: nothing in the text can be spoken, said in one sentence.
+        """
+        ...
+
+    def speak(self, batch: Sequence[Utterance]) -> Sequence[Audio | SegmentError]:
+        """Speak at most `max_batch` utterances of any voices and options, answered in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The operator's settings, as the engine's process gets them.
+
+    Attributes:
+        model_dir: folder of the weights, or None for the engine's own.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` ...
+        options: the operator's `engine.options`, already validated against `EngineSpec.engine_options`.
+        cache_dir: a folder the engine may fill with what it can make again.
+    """
+
+    model_dir: Path | None
+    device: str
+    options: Mapping[str, Json]
+    cache_dir: Path
+
+
+class Options(BaseModel):
+    """Base of option tables: strict, unknown keys refused, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What can be known of an engine without loading it; the doors validate options with it.
+
+    Attributes:
+        name: `engine.name` of the configuration.
+        load: builds the engine; imports its heavy libraries only when called. Raises EngineUnavailable.
+        request_options: what a request's `options` may hold.
+        engine_options: what the operator's `engine.options` may hold.
+        about: one sentence for people on what it is and what a prompt does to its sound.
+    """
+
+    name: str
+    load: Callable[[EngineSettings], Engine]
+    request_options: type[Options]
+    engine_options: type[Options]
+    about: str = ""
