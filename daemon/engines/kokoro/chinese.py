@@ -1,0 +1,76 @@
+"""How Chinese is read: numbers and signs to Han characters, Han characters to phonemes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import jieba
+from misaki.zh import ZHG2P
+from wetext import Normalizer
+
+from daemon.engines.kokoro.clean import HAN
+
+_DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
+_PHONE_DIGITS = str.maketrans("0123456789", "零幺二三四五六七八九")
+
+_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
+
+def _phone(match: re.Match[str]) -> str:
+    groups = re.findall(r"\d+", match.group())
+    plus = "加" if match.group().startswith("+") else ""
+    return plus + ",".join(group.translate(_PHONE_DIGITS) for group in groups)
+
+
+def _dotted(match: re.Match[str]) -> str:
+    return match.group().translate(_DIGITS).replace(".", "点")
+
+
+#: What wetext reads wrong, mended before it sees the text.
+_RULES: list[_Rule] = [
+    # +86 138 1234 5678, 138-1234-5678, 13812345678, 400-800-1234, 010-12345678: digit by digit, 1 as yao
+    (re.compile(r"(?<![\d.])(?:\+\d{1,3}[ -]?)?1\d{2}([ -]?)\d{4}\1\d{4}(?![\d.]*\d)"), _phone),
+    (re.compile(r"(?<![\d.])(?:400|800|0\d{2,3})-\d{3,4}-?\d{4}(?!\d)"), _phone),
+    # 2.0.1, 192.168.1.1
+    (re.compile(r"\d+(?:\.\d+){2,}"), _dotted),
+    (re.compile(r"US\$(?=\d)"), lambda _: "$"),
+    (re.compile(r"(\d)[¥](?!\d)"), lambda match: match[1] + "元"),
+    (re.compile(r"±(?=\d)"), lambda _: "正负"),
+]
+_LONE_DIGIT = re.compile(r"\d")
+
+
+class ChineseReader:
+    """Loads jieba's dictionary and wetext's grammars once; not for several threads.
+
+    Args:
+        cache_dir: where jieba may keep its dictionary in a form that loads faster.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        jieba.setLogLevel(logging.ERROR)
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        jieba.dt.tmp_dir = str(cache_dir)
+        jieba.initialize()
+        self._normalizer = Normalizer(lang="zh", operator="tn", traditional_to_simple=True)
+
+    def normalise(self, text: str) -> str:
+        """Numbers, dates, units and signs in Han characters; Latin words are left as they are."""
+        for pattern, reading in _RULES:
+            text = pattern.sub(reading, text)
+        text = self._normalizer.normalize(text)
+        return _LONE_DIGIT.sub(lambda match: match.group().translate(_DIGITS), text)
+
+    def phonemes(self, text: str) -> str:
+        """Kokoro's symbols for Han characters; all else stays as it is."""
+        return re.sub(f"[{HAN}]+", lambda match: self._words(match.group()), text)
+
+    def _words(self, han: str) -> str:
+        return " ".join(map(_word, jieba.cut(han)))
+
+
+def _word(word: str) -> str:
+    return str(ZHG2P.word2ipa(word)).replace("\u032f", "")
