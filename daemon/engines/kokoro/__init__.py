@@ -40,10 +40,10 @@ def load(settings: EngineSettings) -> KokoroEngine:
     Raises:
         EngineUnavailable: a package or a file is missing or wrong; the message says which and what to do.
     """
-    from daemon.engines.kokoro.files import importing
+    from daemon.engines.kokoro.files import importing  # noqa: PLC0415 (the import must stay light until now)
 
     with importing():
-        from daemon.engines.kokoro.engine import KokoroEngine
+        from daemon.engines.kokoro.engine import KokoroEngine  # noqa: PLC0415
 
         return KokoroEngine(settings)
 

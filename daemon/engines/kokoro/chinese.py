@@ -29,16 +29,33 @@ def _dotted(match: re.Match[str]) -> str:
     return match.group().translate(_DIGITS).replace(".", "点")
 
 
+_POWERS = {"2": "平方", "3": "立方"}
+_LENGTHS = {"": "米", "k": "公里", "c": "厘米", "m": "毫米"}
+_UNITS = "km|cm|mm|kg|mg|km/h|m/s|ml|kW|kWh|GHz|MHz|Hz|GB|MB|KB|TB|m|g"
+
+
+def _plain(text: str) -> Callable[[re.Match[str]], str]:
+    return lambda match: match.expand(text)
+
+
 #: What wetext reads wrong, mended before it sees the text.
 _RULES: list[_Rule] = [
-    # +86 138 1234 5678, 138-1234-5678, 13812345678, 400-800-1234, 010-12345678: digit by digit, 1 as yao
+    (re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))"), _plain("，")),
+    # wetext takes even this comma for one that parts thousands
+    (re.compile(r"，(?=\d)"), _plain("， ")),
+    # +86 138 1234 5678, 138-1234-5678, 13812345678, 400-800-1234, (010)8888-9999: digit by digit, 1 as yao
     (re.compile(r"(?<![\d.])(?:\+\d{1,3}[ -]?)?1\d{2}([ -]?)\d{4}\1\d{4}(?![\d.]*\d)"), _phone),
-    (re.compile(r"(?<![\d.])(?:400|800|0\d{2,3})-\d{3,4}-?\d{4}(?!\d)"), _phone),
+    (re.compile(r"(?<![\d.])(?:\(0\d{2,3}\) ?|(?:400|800|0\d{2,3})-)\d{3,4}-?\d{4}(?!\d)"), _phone),
+    (re.compile(r"(?<![\d.])((?:19|20)\d\d)\.(\d\d?)\.(\d\d?)(?![\d.])"), _plain(r"\1年\2月\3日")),
     # 2.0.1, 192.168.1.1
     (re.compile(r"\d+(?:\.\d+){2,}"), _dotted),
-    (re.compile(r"US\$(?=\d)"), lambda _: "$"),
-    (re.compile(r"(\d)[¥](?!\d)"), lambda match: match[1] + "元"),
-    (re.compile(r"±(?=\d)"), lambda _: "正负"),
+    (re.compile(r"US\$(?=\d)"), _plain("$")),
+    (re.compile(r"(\d)¥(?!\d)"), _plain(r"\1元")),
+    (re.compile(r"±(?=\d)"), _plain("正负")),
+    (re.compile(r"(\d) (\d\d?)/(\d\d?)"), _plain(r"\1又\3分之\2")),
+    (re.compile(r"(?<![\d.%])(\d+(?:\.\d+)?)[-~](\d+(?:\.\d+)?)%"), _plain(r"\1%~\2%")),
+    (re.compile(r"(\d) ?([kcm]?)m([23])(?![\da-zA-Z])"), lambda m: m[1] + _POWERS[m[3]] + _LENGTHS[m[2]]),
+    (re.compile(rf"(\d) (?=(?:{_UNITS})(?![a-zA-Z/]))"), _plain(r"\1")),
 ]
 _LONE_DIGIT = re.compile(r"\d")
 

@@ -10,7 +10,11 @@ from functools import lru_cache
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 
 #: Signs beyond ASCII that mean something to the readers.
-_SIGNS = frozenset("“”…—°¥£€×÷±")
+_SIGNS = frozenset("“”…—，°¥£€×÷±")
+
+# NFKC would turn these into ASCII that means something else: three dots, a thousands separator.
+_KEPT = str.maketrans({"…": "\ue000", "⋯": "\ue000", "，": "\ue001", "、": "\ue001"})
+_KEPT_BACK = str.maketrans({"\ue000": "…", "\ue001": "，"})
 
 # What NFKC would make worse, or what has a plainer twin.
 _BEFORE = str.maketrans(
@@ -21,7 +25,7 @@ _BEFORE = str.maketrans(
         "‘": "'", "’": "'", "ʼ": "'", "′": "'", "`": "'",
         "„": "“", "«": "“", "»": "”", "「": "“", "」": "”", "『": "“", "』": "”",
         "《": "“", "》": "”", "〈": "“", "〉": "”", "【": "(", "】": ")", "〔": "(", "〕": ")",
-        "。": ".", "、": ",", "⋯": "…", "⁄": "/", "∶": ":", "＂": '"',
+        "。": ". ", "⁄": "/", "∶": ":", "＂": '"',
     }
 )  # fmt: skip
 # Letters that Unicode does not take apart into a base and an accent.
@@ -34,13 +38,14 @@ _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|“\s*”|\{\s*\}")
 
 
 def clean(text: str) -> str:
-    """Only what can be read: ASCII, Latin letters with accents, Han, a few signs; blanks are single.
+    """Only what can be read: ASCII, Han and a few signs; blanks are single.
 
-    Full-width forms become plain ones, Chinese punctuation its ASCII twin. Emoji, unknown signs and letters of other
-    scripts become a blank, marks and invisible characters nothing.
+    Full-width forms become plain ones, Latin letters lose their accents, Chinese punctuation becomes its ASCII twin,
+    but for the comma: `,` parts thousands. Emoji, unknown signs and letters of other scripts become a blank, marks
+    and invisible characters nothing.
     """
     text = _VULGAR.sub(" ", text).translate(_BEFORE)
-    text = unicodedata.normalize("NFKC", text.replace("…", "\ue000")).translate(_BEFORE).replace("\ue000", "…")
+    text = unicodedata.normalize("NFKC", text.translate(_KEPT)).translate(_BEFORE).translate(_KEPT_BACK)
     text = "".join(map(_readable, unicodedata.normalize("NFC", text)))
     text = re.sub(r"\.{2,}", "…", text)
     text = re.sub(r"—+|-{2,}", "—", text)
@@ -59,4 +64,4 @@ def _readable(char: str) -> str:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return ""
     base = unicodedata.normalize("NFD", char)[0]
-    return char if base.isascii() and base.isalpha() else " "
+    return base if base.isascii() and base.isalpha() else " "

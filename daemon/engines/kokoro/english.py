@@ -13,11 +13,36 @@ _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 _NORMALIZER = Normalizer(lang="en", operator="tn")
 
+# sign: one, several, one hundredth, several hundredths
+_CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "¥": ("yuan", "yuan", "fen", "fen"),
+}
+_ABBREVIATIONS = {
+    "Jan.": "January", "Feb.": "February", "Mar.": "March", "Apr.": "April", "Jun.": "June", "Jul.": "July",
+    "Aug.": "August", "Sep.": "September", "Sept.": "September", "Oct.": "October", "Nov.": "November",
+    "Dec.": "December", "No.": "number", "Fig.": "figure", "approx.": "approximately", "Ave.": "Avenue",
+    "apt.": "apartment", "Apt.": "apartment", "dept.": "department", "Dept.": "department", "vs.": "versus",
+}  # fmt: skip
+_ADDRESS_SIGNS = {".": " dot ", "/": " slash ", "@": " at ", "-": " dash ", "_": " underscore ", ":": " colon "}
+_ROMAN = {"I": 1, "V": 5, "X": 10}
+
 
 @lru_cache(maxsize=4096)
 def _by_library(span: str) -> str:
-    """A date, time or measure written out by wetext."""
+    """A date, time, fraction or measure written out by wetext."""
     return str(_NORMALIZER.normalize(span))
+
+
+def _library(match: re.Match[str]) -> str:
+    return _by_library(match.group())
+
+
+def _time(match: re.Match[str]) -> str:
+    # AM without points would be read as the verb.
+    return _by_library(match.group()).replace(" AM", " a.m.").replace(" PM", " p.m.")
 
 
 def _digits(match: re.Match[str]) -> str:
@@ -26,26 +51,28 @@ def _digits(match: re.Match[str]) -> str:
     return plus + ", ".join(" ".join(group) for group in groups)
 
 
-def _library(match: re.Match[str]) -> str:
-    return _by_library(match.group())
-
-
 def _address(match: re.Match[str]) -> str:
     """A web or mail address, word by word."""
     bare = re.sub(r"^https?://(?:www\.)?", "", match.group()).rstrip("/")
-    names = {".": " dot ", "/": " slash ", "@": " at ", "-": " dash ", "_": " underscore ", ":": " colon "}
-    return re.sub(r"[./@_:-]", lambda sign: names[sign.group()], bare)
+    return re.sub(r"[./@_:-]", lambda sign: _ADDRESS_SIGNS[sign.group()], bare)
 
 
 def _money(match: re.Match[str]) -> str:
-    units = {"$": "dollars", "£": "pounds", "€": "euros", "¥": "yuan"}
-    return f"{match[2]}{match[3] or ''} {units[match[1]]}"
+    """Amount and currency, in full: $2.50 is 2 dollars and 50 cents, $2.5 million is 2.5 million dollars."""
+    sign, whole, part, scale = match.groups(default="")
+    one, many, cent, cents = _CURRENCIES[sign]
+    if scale or len(part) not in (0, 3):
+        return f"{whole}{part}{scale} {many}"
+    hundredths = int(part[1:] or 0)
+    words = [f"{whole} {one if whole == '1' else many}"] if whole != "0" or not hundredths else []
+    if hundredths:
+        words.append(f"{hundredths} {cent if hundredths == 1 else cents}")
+    return " and ".join(words)
 
 
 def _roman(match: re.Match[str]) -> str:
-    values = {"I": 1, "V": 5, "X": 10}
-    numbers = [values[letter] for letter in match[2]]
-    signed = [-n if n < max(numbers[i:]) else n for i, n in enumerate(numbers)]
+    numbers = [_ROMAN[letter] for letter in match[2]]
+    signed = [-number if number < max(numbers[place:]) else number for place, number in enumerate(numbers)]
     return f"{match[1]} {sum(signed)}"
 
 
@@ -53,42 +80,43 @@ def _plain(text: str) -> Callable[[re.Match[str]], str]:
     return lambda match: match.expand(text)
 
 
-_UNITS = "°C|°F|km/h|m/s|mph|kmh|km|cm|mm|nm|kg|mg|lbs?|oz|ft|ml|kWh|kW|MW|GHz|MHz|kHz|Hz|GB|MB|KB|TB|kB"
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+# What wetext knows; it takes m for minutes.
+_UNITS = "°C|°F|km/h|m/s|mph|km|cm|mm|nm|kg|mg|lbs?|oz|ft|ml|kWh|kW|MW|GHz|MHz|kHz|Hz|GB|MB|KB|TB|kB"
+_ABBREVIATED = "|".join(re.escape(short) for short in _ABBREVIATIONS)
 
 #: In order; each mends what the readers behind it get wrong.
 _RULES: list[_Rule] = [
-    (
-        re.compile(r"https?://[^\s,;!?\"()<>]*[^\s,;!?\"()<>.]|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\bwww\.[\w./-]*\w"),
-        _address,
-    ),
-    # (800) 555-0199, +1 212 555 0187, 555-123-4567, 555-0199: digit by digit
+    (re.compile(r"https?://[^\s,;!?\"()<>]*[^\s,;!?\"()<>.]|\bwww\.[\w./-]*\w"), _address),
+    (re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), _address),
+    # (800) 555-0199, +1 212 555 0187, 555-123-4567, 555-0199, +4930123456: digit by digit
     (re.compile(r"(?<![\d.$-])(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -])\d{3}[ -]\d{4}(?![\d-])"), _digits),
     (re.compile(r"\+\d{7,}|(?<![\d.$-])\d{3}-\d{4}(?![\d-])|(?<![\d.,])\d{10,}(?![\d.,])"), _digits),
     (re.compile(r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b"), _library),
-    (re.compile(r"\b(?:[01]?\d|2[0-4]):[0-5]\d(?: ?[AaPp](?:\.[Mm]\.|[Mm]\b))?"), _library),
+    (re.compile(r"\b(?:[01]?\d|2[0-4]):[0-5]\d(?: ?[AaPp](?:\.[Mm]\.|[Mm]\b))?"), _time),
+    (re.compile(r"(?<=\d):(?=\d)"), _plain(" to ")),
     (re.compile(r"\d+(?:\.\d+){2,}"), lambda match: " point ".join(match.group().split("."))),
-    (re.compile(rf"([$£€¥])({_NUMBER})( (?:hundred|thousand|million|billion|trillion)\b)"), _money),
-    (re.compile(rf"(¥)({_NUMBER})()"), _money),
-    (re.compile(rf"(?<![\w.]){_NUMBER}(?=-{_NUMBER}(?![\w-]))-(?={_NUMBER})"), lambda m: m.group()[:-1] + " to "),
+    (re.compile(r"([$£€¥])(\d+(?:,\d{3})*)(\.\d+)?( (?:hundred|thousand|million|billion|trillion)\b)?"), _money),
+    (re.compile(rf"(?<![\w.])({_NUMBER})-(?={_NUMBER}(?![\w-]))"), _plain(r"\1 to ")),
     (re.compile(r"(?<![\w.)])-(?=\.?\d)"), _plain("minus ")),
     (re.compile(rf"(?<![\w.,]){_NUMBER} ?(?:{_UNITS})(?![\w/])"), _library),
     (re.compile(rf"({_NUMBER}) ?m(?=[ ,.;!?)]|$)"), _plain(r"\1 meters")),
-    (re.compile(r"(?<![\w/.])(?:\d+ )?[1-9]/[1-9]\d?(?![\w/])"), _library),
+    (re.compile(r"(\d)'(\d\d?)\""), _plain(r"\1 feet \2")),
+    (re.compile(r"(?<![\w/.])(?:\d+ )?[1-9]/(?:[2-9]|10)(?![\w/])"), _library),
     (re.compile(r"\b(Chapter|Part|Volume|Book|Section|Act|Scene|War|Appendix) ([IVX]+)\b"), _roman),
     (re.compile(r"\be\.g\.,?"), _plain("for example,")),
     (re.compile(r"\bi\.e\.,?"), _plain("that is,")),
-    (re.compile(r"\bvs\.?(?=\s)"), _plain("versus")),
-    (re.compile(r"\b[Aa]pprox\."), _plain("approximately")),
-    (re.compile(r"\bNo\. ?(?=\d)|#(?=\d)"), _plain("number ")),
-    (re.compile(r"\bFig\. ?(?=\d)"), _plain("figure ")),
-    (re.compile(r"\bAve\."), _plain("Avenue")),
+    (re.compile(r"\bSt\.(?= [A-Z])"), _plain("Saint")),
+    (re.compile(r"\bSt\."), _plain("Street")),
+    (re.compile(rf"\b(?:{_ABBREVIATED})(?= ?\d| [a-z])"), lambda match: _ABBREVIATIONS[match.group()] + " "),
+    (re.compile(r"#(?=\d)"), _plain("number ")),
     (re.compile(r"°"), _plain(" degrees ")),
     (re.compile(r"~(?=\d)"), _plain("about ")),
-    (re.compile(r" ?= ?"), _plain(" equals ")),
-    (re.compile(r" ?× ?"), _plain(" times ")),
-    (re.compile(r" ?÷ ?"), _plain(" divided by ")),
+    (re.compile(r"="), _plain(" equals ")),
+    (re.compile(r"×"), _plain(" times ")),
+    (re.compile(r"÷"), _plain(" divided by ")),
     (re.compile(r"±"), _plain("plus or minus ")),
+    (re.compile(r"，"), _plain(", ")),
     (re.compile(r"[\[{]"), _plain("(")),
     (re.compile(r"[\]}]"), _plain(")")),
     (re.compile(r"[<>|\\^*_~]"), _plain(" ")),
@@ -110,7 +138,7 @@ class EnglishReader:
         self._g2p.fallback = lambda token: guess_once(token.text)
 
     def normalise(self, text: str) -> str:
-        """Times, dates, units, phone numbers and signs in words; sanotts reads other numbers itself."""
+        """Times, dates, units, money, phone numbers and signs in words; sanotts reads other numbers itself."""
         for pattern, reading in _RULES:
             text = pattern.sub(reading, text)
         return text

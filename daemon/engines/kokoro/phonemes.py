@@ -16,13 +16,13 @@ from daemon.engines.kokoro.files import own_data
 SILENT = frozenset(';:,.!?—…"()“” ')
 
 _HAN = re.compile(f"[{HAN}]")
-_WORD = r"[A-Za-zÀ-ɏ][\w'’.@/:+&-]*"
+_WORD = r"[A-Za-z][\w'.@/:+&-]*"
 # Three Latin words or more in a row, or an address, are English with their numbers; a lone name is not.
 _ENGLISH = re.compile(
     rf"https?://[!-~]+|[\w.+-]+@[\w-]+\.[\w.-]+|{_WORD}(?:[ ,;:()\"“”$£€#0-9%.!?-]+{_WORD}){{2,}}(?: \d[\d,.:%]*)?",
     re.ASCII,
 )
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ][A-Za-zÀ-ɏ'.& -]*")
+_LATIN = re.compile(r"[A-Za-z][A-Za-z'.& -]*")
 _BEFORE_SIGN = re.compile(r"\s+(?=[,.;:!?…)”])")
 _AFTER_SIGN = re.compile(r"(?<=[,.;:!?…])(?=[^\s,.;:!?…)”\"])")
 
@@ -50,7 +50,7 @@ class Phonemizer:
         parts = [
             self._english.phonemes(run) if english else self._chinese.phonemes(run) for english, run in self.runs(text)
         ]
-        symbols = " ".join(part.strip() for part in parts if part.strip())
+        symbols = " ".join(part.strip() for part in parts if part.strip()).replace("，", ",")
         symbols = _AFTER_SIGN.sub(" ", _BEFORE_SIGN.sub("", symbols))
         return re.sub(r"\s+", " ", symbols).strip()
 

@@ -68,7 +68,7 @@ def _taper() -> Floats:
 @cache
 def _mel_bands() -> Floats:
     """(40, 257) triangles on Slaney's mel scale, 0 to 8 kHz, each of area one."""
-    edges = _hertz(np.linspace(0, _mel(ENCODER_RATE / 2), _BANDS + 2))
+    edges = _hertz(np.linspace(0, _mel(ENCODER_RATE / 2), _BANDS + 2, dtype=np.float32))
     bins = np.linspace(0, ENCODER_RATE / 2, _FFT // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins - low) / (centre - low)
@@ -91,4 +91,4 @@ def _mel(hertz: float) -> float:
 
 def _hertz(mels: Floats) -> Floats:
     above = _KNEE_HERTZ * np.exp(_STEP * (mels - _KNEE))
-    return np.where(mels < _KNEE, mels * _LINEAR, above)  # type: ignore[no-any-return]
+    return np.where(mels < _KNEE, mels * _LINEAR, above)
