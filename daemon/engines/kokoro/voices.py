@@ -82,10 +82,18 @@ class VoiceBook:
         Raises:
             BadClip: the recording cannot serve as a prompt.
         """
-        similarity = self._bank @ self._encoder.embed(read_clip(prompt))
+        similarity = self._bank @ self.embed(prompt)
         best = int(similarity.argmax())
         name = list(self.voices)[best]
         return Match(name, float(similarity[best]), self._style(similarity))
+
+    def embed(self, recording: Path) -> Floats:
+        """Unit vector (256,) of the speaker heard in the recording.
+
+        Raises:
+            BadClip: there is no speaker to hear.
+        """
+        return self._encoder.embed(read_clip(recording))
 
     def _style(self, similarity: Floats) -> Floats:
         best = similarity.max()
