@@ -30,6 +30,7 @@ BANK = Path(__file__).parent.parent / "daemon/engines/kokoro/data/bank.npz"
 
 
 def main(cache_dir: Path) -> None:
+    """Speak, listen, write the bank, and print how alike the voices are."""
     settings = EngineSettings(model_dir=None, device="cpu", options={}, cache_dir=cache_dir)
     model = Model(model_file(settings))
     encoder = SpeakerEncoder(encoder_file())

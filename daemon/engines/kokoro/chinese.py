@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import jieba
 from misaki.zh import ZHG2P
+from pypinyin import Style, lazy_pinyin
 from wetext import Normalizer
 
 from daemon.engines.kokoro.clean import HAN
@@ -90,7 +91,16 @@ class ChineseReader:
         return " ".join(map(_word, jieba.cut(han)))
 
 
-# Half of a text's words come again; this halves the time of reading it.
-@lru_cache(maxsize=32_768)
 def _word(word: str) -> str:
-    return str(ZHG2P.word2ipa(word)).replace("\u032f", "")
+    readings = lazy_pinyin(word, style=Style.TONE3, neutral_tone_with_five=True, errors="ignore")
+    return "".join(map(_syllable, readings))
+
+
+# There are some 1,600; looking each up once makes reading a text several times faster.
+@cache
+def _syllable(pinyin: str) -> str:
+    """Kokoro's symbols of one syllable such as hao3; a dialect's syllable that misaki does not know is skipped."""
+    try:
+        return str(ZHG2P.py2ipa(pinyin)).replace("\u032f", "")
+    except ValueError:
+        return ""

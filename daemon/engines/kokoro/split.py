@@ -1,4 +1,4 @@
-"""From a text of any length to segments the model speaks well: whole sentences, about 100 to 200 tokens."""
+"""From a text of any length to segments the model speaks well: whole sentences, about 120 tokens."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from itertools import pairwise
 from daemon.engines.base import Segment
 from daemon.errors import SpeechFailed
 
-#: Tokens a segment is filled up to with whole sentences.
-GOOD_TOKENS = 180
+#: Tokens a segment is filled up to with whole sentences: less is spoken with less breath, more takes more memory and,
+#: once it outgrows the processor caches, more time.
+GOOD_TOKENS = 120
 #: Tokens above which a sentence is cut.
 MOST_TOKENS = 230
 
