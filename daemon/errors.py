@@ -62,6 +62,10 @@ class SpeechFailed(IndexttsdError):
     """This one speech cannot be made; its neighbours go on. The message becomes its `error`."""
 
 
+class DaemonUnreachable(IndexttsdError):
+    """No daemon answers where the configuration says it listens."""
+
+
 class EngineError(IndexttsdError):
     """Base of what can go wrong with the engine and its process."""
 

@@ -323,6 +323,7 @@ def test_the_same_clip_finds_the_same_voice_whatever_its_format(engine: KokoroEn
     soundfile.write(tmp_path / "clip.mp3", samples, rate)
     soundfile.write(tmp_path / "clip.ogg", samples, rate)
     soundfile.write(tmp_path / "clip.flac", np.stack([samples, samples / 2], axis=1), rate)
+    (tmp_path / "clip.raw").write_bytes((PROMPTS / "male_zh.wav").read_bytes())
     eighth = np.stack([samples[::3]] * 2, axis=1)
     soundfile.write(tmp_path / "telephone.wav", eighth, 8000)
     for clip in sorted(tmp_path.iterdir()):

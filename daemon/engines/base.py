@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from daemon.audio import Audio
+from daemon.schema import Strict
 
 #: Anything JSON can say: segments and options cross a process border as JSON.
 Json = object
@@ -99,10 +98,8 @@ class EngineSettings:
     cache_dir: Path
 
 
-class Options(BaseModel):
+class Options(Strict):
     """Base of option tables: strict, unknown keys refused, immutable."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)

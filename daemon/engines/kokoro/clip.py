@@ -38,7 +38,9 @@ def read_clip(path: Path) -> Floats:
         )
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all() or np.abs(mono).max() < _SILENCE:
-        raise BadClip(f"The prompt {path.name} holds no sound: give a recording of a voice.")
+        raise BadClip(
+            f"The prompt {path.name} holds no sound in its first {CLIP_SECONDS:.0f} s: give a recording of a voice."
+        )
     resampled: Floats = soxr.resample(mono, rate, ENCODER_RATE)
     return resampled
 
@@ -46,7 +48,8 @@ def read_clip(path: Path) -> Floats:
 def _decode(path: Path) -> tuple[Floats, int]:
     """Samples (frames, channels) and their rate in Hz."""
     try:
-        with soundfile.SoundFile(path) as file:
+        # As a stream, so that its content tells the format and not its name.
+        with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
             if file.channels > _MOST_CHANNELS or file.samplerate > _MOST_HERTZ:
                 raise BadClip(f"The prompt {path.name} has more channels or a higher rate than a recording of a voice.")
             samples = file.read(int(CLIP_SECONDS * file.samplerate), dtype="float32", always_2d=True)

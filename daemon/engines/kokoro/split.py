@@ -28,7 +28,8 @@ _BLANK_ID = 16  # of " " in the vocabulary
 _MOST_CHARS = 400
 
 _CLOSERS = "”’」』）】》〉)\\]\"'"
-_END = re.compile(rf"[。！？!?…]+[{_CLOSERS}]*|\.+[{_CLOSERS}]*(?=[\s\u3400-\u9fff]|$)")
+# An ASCII mark ends a sentence only before a blank or Han: not in 3.14, example.com or a?b=1.
+_END = re.compile(rf"[。！？…][。！？…!?.]*[{_CLOSERS}]*|[.!?]+[{_CLOSERS}]*(?=[\s\u3400-\u9fff]|$)")
 _CLAUSE = re.compile(r"[，、；：—,;:](?!\d)")
 _BLANK = re.compile(r"\s")
 _LINE_END = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
@@ -70,13 +71,15 @@ def split_text(text: str, tokenise: Tokenise) -> list[Segment]:
 
 def _paragraphs(text: str) -> list[str]:
     """Lines, those joined again that were only wrapped; with their line ends."""
-    paragraphs = [""]
+    paragraphs: list[list[str]] = []
+    previous = ""
     for line in _slices(text, (match.end() for match in _LINE_END.finditer(text))):
-        if _WRAPPED.match(paragraphs[-1].rstrip()) and line.strip():
-            paragraphs[-1] += line
+        if _WRAPPED.match(previous.rstrip()) and line.strip():
+            paragraphs[-1].append(line)
         else:
-            paragraphs.append(line)
-    return paragraphs
+            paragraphs.append([line])
+        previous = line
+    return ["".join(lines) for lines in paragraphs]
 
 
 def _sentences(text: str) -> list[str]:
@@ -137,6 +140,7 @@ def _segment(pieces: list[_Piece]) -> Segment:
 
 
 def _pause(text: str) -> float:
-    if _END.search(text[-_ABBREVIATION_CHARS:]):
+    tail = text[-_ABBREVIATION_CHARS:]
+    if any(match.end() == len(tail) for match in _END.finditer(tail)):
         return SENTENCE_PAUSE
-    return CLAUSE_PAUSE if _CLAUSE.match(text[-1:]) else CUT_PAUSE
+    return CLAUSE_PAUSE if _CLAUSE.match(tail[-1:]) else CUT_PAUSE

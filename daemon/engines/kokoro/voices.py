@@ -23,7 +23,7 @@ BLEND_FROM = 0.5
 
 _BLENDED = 4
 _SHARPNESS = 12.0
-_REMEMBERED = 64
+_REMEMBERED = 32  # half a megabyte each
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,30 @@
+"""Where the command line begins, and where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from daemon.cli import cli
+from daemon.errors import ConfigError, DaemonUnreachable, IndexttsdError
+
+#: Error -> exit code (sysexits.h where it has one); every other error of ours is 1.
+EXIT_CODES: Mapping[type[IndexttsdError], int] = {ConfigError: 78, DaemonUnreachable: 69}
+
+
+def main() -> None:
+    """Run a command; a mistake of the user's is one line, never a traceback."""
+    try:
+        cli(prog_name="indexttsd")
+    except IndexttsdError as error:
+        click.echo(f"indexttsd: {error}", err=True)
+        sys.exit(EXIT_CODES.get(type(error), 1))
+    except BrokenPipeError:  # `indexttsd tasks | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

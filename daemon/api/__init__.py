@@ -1,0 +1,7 @@
+"""The HTTP door."""
+
+from daemon.api.guard import Guard
+from daemon.api.routes import Api
+from daemon.api.server import Server, listen
+
+__all__ = ["Api", "Guard", "Server", "listen"]

@@ -1,0 +1,96 @@
+"""Who may ask, decided before any route: our own name, no foreign pages, safe headers on every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from daemon import strict_json
+from daemon.errors import BadRequest, Forbidden, RequestRefused
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_WRITES = ("POST", "PUT", "PATCH")
+
+
+class Guard:
+    """WSGI middleware around the routes.
+
+    A browser page of another site can send requests to a loopback server, directly or through a name of its own that
+    resolves to loopback (DNS rebinding). The Host list stops the second, Origin and Sec-Fetch-Site the first.
+
+    Args:
+        hosts: names this server is called by, besides those of loopback.
+        cors_origins: origins whose pages may call it.
+    """
+
+    def __init__(self, app: Wsgi, hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = {_bare(host) for host in (*_LOOPBACK_NAMES, *hosts)}
+        self._origins = {origin.rstrip("/").lower() for origin in cors_origins}
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Check, then pass on."""
+        environ["PATH_INFO"] = environ.get("PATH_INFO", "/").rstrip("/") or "/"
+        origin = environ.get("HTTP_ORIGIN", "").lower()
+        extra = [("X-Content-Type-Options", "nosniff"), *self._cors(origin)]
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, [*headers, *extra], *rest)
+
+        try:
+            self._check(environ, origin)
+        except RequestRefused as error:
+            return _refuse(start, "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request", error)
+        if environ["REQUEST_METHOD"] == "OPTIONS" and origin in self._origins:
+            start("200 OK", [("Content-Type", "application/json")])
+            return [b"{}"]
+        return self._app(environ, start)
+
+    def _check(self, environ: Environ, origin: str) -> None:
+        host = environ.get("HTTP_HOST", "")
+        if not host or "," in host:  # the server joins doubled headers with a comma
+            raise BadRequest("send exactly one Host header")
+        if _bare(host) not in self._hosts:
+            raise Forbidden(f"this server is not called {host!r}; server.hosts lists further names")
+        if origin and origin not in self._origins and urlsplit(origin).netloc != host.lower():
+            raise Forbidden(f"pages of {origin!r} may not call this server; server.cors_origins lists those that may")
+        if environ.get("HTTP_SEC_FETCH_SITE", "").lower() == "cross-site" and origin not in self._origins:
+            raise Forbidden("pages of other sites may not call this server")
+        _check_type(environ)
+
+    def _cors(self, origin: str) -> list[tuple[str, str]]:
+        if origin not in self._origins:
+            return []
+        return [
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+            ("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key"),
+            ("Vary", "Origin"),
+        ]
+
+
+def _check_type(environ: Environ) -> None:
+    """A browser sends forms without asking first; JSON makes it ask (a CORS preflight)."""
+    browser = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ
+    sent = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if browser and environ["REQUEST_METHOD"] in _WRITES and sent != "application/json":
+        raise BadRequest("a browser must send Content-Type: application/json")
+
+
+def _bare(host: str) -> str:
+    """A Host header's name without its port, in lower case."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name.partition("]")[0] + "]"
+    return f"[{name}]" if name.count(":") > 1 else name.partition(":")[0].rstrip(".")
+
+
+def _refuse(start: StartResponse, status: str, error: RequestRefused) -> list[bytes]:
+    body = strict_json.dumps({"detail": str(error)}).encode()
+    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]

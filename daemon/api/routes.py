@@ -1,0 +1,235 @@
+"""The routes: each one call into another room, its answer as JSON, its errors by one table."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import bottle
+
+import daemon
+from daemon import strict_json
+from daemon.bell import Bell
+from daemon.errors import BadRequest, Conflict, Forbidden, NotFound, QueueFull, RequestRefused, TooLarge
+from daemon.intake import Intake
+from daemon.prompts import Prompts
+from daemon.store import Store
+from daemon.tasks import STATUS_WORDS, State, parse_id, view
+
+log = logging.getLogger("indexttsd.api")
+
+#: Error -> HTTP status; the nearest class in the error's ancestry decides.
+STATUS: Mapping[type[RequestRefused], int] = {
+    BadRequest: 400,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    QueueFull: 429,
+    RequestRefused: 400,
+}
+_RETRY_AFTER_SECONDS = 30
+_PAGE, _LARGEST_PAGE = 100, 1000
+_MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg"}
+
+
+class Api:
+    """The routes over their rooms.
+
+    Args:
+        health: the engine's name and state, why the daemon is not ready (None if it is), files waiting in the inbox.
+        max_body_bytes: largest body that is looked at.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        prompts: Prompts,
+        bell: Bell,
+        health: Callable[[], tuple[dict[str, str], str | None, int]],
+        max_body_bytes: int,
+    ) -> None:
+        self._store = store
+        self._intake = intake
+        self._prompts = prompts
+        self._bell = bell
+        self._health = health
+        self._max_body_bytes = max_body_bytes
+
+    def wsgi(self) -> bottle.Bottle:
+        """The application."""
+        app = bottle.Bottle(autojson=False)
+        app.default_error_handler = _framework_error
+        app.install(_json)
+        task = "/api/tts/tasks/<task_id>"
+        app.get(["/health", "/api/tts/health"], callback=self.healthy)
+        app.get("/ready", callback=self.ready)
+        app.get("/api/tts/prompts", callback=self.list_prompts)
+        app.post("/api/tts/tasks", callback=functools.partial(self.create, batch=False))
+        app.post("/api/tts/batch_tasks", callback=functools.partial(self.create, batch=True))
+        app.get("/api/tts/tasks", callback=self.list_tasks)
+        app.get(task, callback=self.show)
+        app.delete(task, callback=self.cancel)
+        app.post(f"{task}/retry", callback=self.retry)
+        app.get(f"{task}/audio", callback=self.audio)
+        app.get("/api/tts/stats", callback=self.stats)
+        return app
+
+    def healthy(self) -> object:
+        """The process serves."""
+        return {"status": "ok"}
+
+    def ready(self) -> object:
+        """The daemon can speak."""
+        _, reason, _ = self._health()
+        if reason is None:
+            return {"status": "ready"}
+        return bottle.HTTPResponse(strict_json.dumps({"detail": reason}), 503)
+
+    def list_prompts(self) -> object:
+        """The names a request may give as `prompt_path`."""
+        return {"prompts": self._prompts.names()}
+
+    def create(self, *, batch: bool) -> object:
+        """Accept a task or a batch; answered when it is durable."""
+        key = bottle.request.get_header("Idempotency-Key")
+        receipt = self._intake.submit(self._body(), batch=batch, key=key)
+        self._bell.ring()
+        return receipt.answer()
+
+    def list_tasks(self) -> object:
+        """A page of tasks, newest first."""
+        query = bottle.request.query.decode()
+        limit = _limit(query.get("limit"))
+        found = self._store.tasks(_states(query.get("status")), limit + 1, _after(query.get("after")))
+        page = found[:limit]
+        more = page[-1].task_id if len(found) > limit else None
+        return {"tasks": [view(task) for task in page], "next": more}
+
+    def show(self, task_id: str) -> object:
+        """One task."""
+        return view(self._store.task(task_id))
+
+    def cancel(self, task_id: str) -> object:
+        """End a task that is not over."""
+        task = self._store.cancel(task_id)
+        self._bell.ring()
+        return view(task)
+
+    def retry(self, task_id: str) -> object:
+        """Put back what failed."""
+        task = self._store.retry(task_id)
+        self._bell.ring()
+        return view(task)
+
+    def audio(self, task_id: str) -> object:
+        """The finished file, whole or in part (Range)."""
+        task = self._store.task(task_id)
+        if task.batch:
+            raise Conflict(f"Task '{task_id}' is a batch of many files; find them in its output_directory")
+        if task.state is not State.COMPLETED:
+            raise Conflict(f"Task '{task_id}' has no audio; it is {view(task)['status']}")
+        if not Path(task.directory, task.file_name).is_file():
+            raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}")
+        return bottle.static_file(task.file_name, root=task.directory, mimetype=_MEDIA_TYPES[task.format])
+
+    def stats(self) -> object:
+        """Counts, and how the engine is."""
+        counts, oldest = self._store.stats()
+        engine, _, waiting = self._health()
+        return {
+            "tasks": counts,
+            "oldest_pending_seconds": oldest,
+            "engine": engine,
+            "inbox": {"waiting": waiting},
+            "version": daemon.__version__,
+        }
+
+    def _body(self) -> bytes:
+        length = bottle.request.content_length
+        if length > self._max_body_bytes:
+            raise TooLarge(f"a body of {length} bytes is too large; server.max_body_bytes is {self._max_body_bytes}")
+        data: bytes = bottle.request.environ["wsgi.input"].read(max(length, 0))
+        return data
+
+
+def _json(callback: Callable[..., object]) -> Callable[..., object]:
+    """Bottle plugin: what a route returns or raises, as JSON."""
+
+    @functools.wraps(callback)
+    def answer(**arguments: str) -> object:
+        try:
+            result = callback(**arguments)
+        except RequestRefused as error:
+            return _refusal(error)
+        except bottle.HTTPResponse:
+            raise
+        except Exception:  # noqa: BLE001 - logged whole, by a name the client gets
+            return _internal_error()
+        if isinstance(result, bottle.HTTPResponse):
+            if not isinstance(result, bottle.HTTPError) and result.status_code >= 300:
+                result.content_type = "application/json"
+            return result
+        bottle.response.content_type = "application/json"
+        return strict_json.dumps(result)
+
+    return answer
+
+
+def _refusal(error: RequestRefused) -> bottle.HTTPResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if isinstance(error, QueueFull) else {}
+    return _json_response(status, str(error), **headers)
+
+
+def _internal_error() -> bottle.HTTPResponse:
+    name = secrets.token_hex(4)
+    log.exception("internal error %s", name, extra={"action": "internal_error"})
+    return _json_response(500, f"internal error {name}")
+
+
+def _json_response(status: int, detail: str, **headers: str) -> bottle.HTTPResponse:
+    body = strict_json.dumps({"detail": detail})
+    return bottle.HTTPResponse(body, status, {"Content-Type": "application/json"} | headers)
+
+
+def _framework_error(error: bottle.HTTPError) -> str:
+    """What Bottle itself refuses: no such route, no such method, a bad Range, a path that is not UTF-8."""
+    bottle.response.content_type = "application/json"
+    method, path = bottle.request.method, bottle.request.path
+    details = {
+        404: f"there is nothing at {path}",
+        405: f"{method} is not possible on {path}",
+        416: "the Range lies outside the file",
+    }
+    if error.status_code == 500:
+        name = secrets.token_hex(4)
+        log.error("internal error %s: %s", name, error.exception, extra={"action": "internal_error"})
+        return strict_json.dumps({"detail": f"internal error {name}"})
+    return strict_json.dumps({"detail": details.get(error.status_code, str(error.body))})
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _LARGEST_PAGE):
+        raise BadRequest(f"'limit' must be a whole number from 1 to {_LARGEST_PAGE}")
+    return int(text[:9])
+
+
+def _states(word: str | None) -> tuple[State, ...] | None:
+    if word is None:
+        return None
+    if word not in STATUS_WORDS:
+        raise BadRequest(f"'status' must be one of {', '.join(STATUS_WORDS)}")
+    return STATUS_WORDS[word]
+
+
+def _after(task_id: str | None) -> str | None:
+    if task_id is not None and parse_id(task_id) is None:
+        raise BadRequest(f"'after' must be a task's id, not {task_id!r}")
+    return task_id

@@ -1,0 +1,68 @@
+"""The socket and the server on it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+
+import waitress.server
+from bottle import Bottle
+
+from daemon.api.guard import Wsgi
+from daemon.errors import ConfigError
+
+#: Requests above this are cut off by the server; below it, and above `max_body_bytes`, they get a proper answer.
+_LARGEST_REQUEST_BYTES = 64 * 1024**2
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on a loopback address.
+
+    Raises:
+        ConfigError: the address is not loopback's, is taken, or does not exist.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"server.host {host!r} is no address of this machine: {error.strerror}") from None
+    if not ipaddress.ip_address(address[0]).is_loopback:
+        raise ConfigError(
+            f"server.host {host} is reachable from other machines, and there is no token to keep strangers out; "
+            "listen on 127.0.0.1 and put a reverse proxy with authentication in front"
+        )
+    try:
+        return socket.create_server((str(address[0]), port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}; is a daemon running already?"
+        ) from None
+
+
+class Server:
+    """waitress on our socket: it buffers slow clients in one loop, so that they hold no thread."""
+
+    def __init__(self, app: Wsgi | Bottle, listener: socket.socket) -> None:
+        logging.getLogger("waitress").setLevel(logging.WARNING)
+        self._server = waitress.server.create_server(
+            app,
+            sockets=[listener],
+            threads=8,
+            connection_limit=500,
+            channel_timeout=30,
+            cleanup_interval=5,
+            asyncore_use_poll=True,  # select(2) dies above 1,023 descriptors
+            max_request_header_size=16384,
+            max_request_body_size=_LARGEST_REQUEST_BYTES,
+            ident=None,
+            expose_tracebacks=False,
+        )
+
+    def run(self) -> None:
+        """Serve until closed."""
+        self._server.run()
+
+    def close(self) -> None:
+        """Finish the requests in hand and stop."""
+        self._server.task_dispatcher.shutdown(timeout=5)
+        self._server.close()

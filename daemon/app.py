@@ -1,0 +1,225 @@
+"""The composition root: builds every room from the Config, starts them in order and stops them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from daemon.api import Api, Guard, Server, listen
+from daemon.bell import Bell
+from daemon.config import Config
+from daemon.engines import SPECS
+from daemon.engines.base import EngineSettings, EngineSpec
+from daemon.files import lock
+from daemon.host import Host, HostState
+from daemon.inbox import Inbox
+from daemon.intake import Intake
+from daemon.notify import notify
+from daemon.outputs import Outputs
+from daemon.prompts import Prompts
+from daemon.schema import first_complaint
+from daemon.spool import Spool
+from daemon.store import Store
+from daemon.worker import Worker
+
+log = logging.getLogger("indexttsd")
+
+
+class App:
+    """One daemon.
+
+    Raises:
+        ConfigError: from the constructor, for everything an operator must mend before it can start.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stopping = threading.Event()
+        self._broken = False
+        spec = engine_spec(config)
+        with contextlib.ExitStack() as undo:
+            listener = listen(config.server.host, config.server.port)
+            undo.callback(listener.close)
+            make_folders(config)
+            self._lock = lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
+            undo.callback(os.close, self._lock)
+            self._store = Store(config.paths.state / "indexttsd.db")
+            undo.callback(self._store.close)
+            self._build(spec, listener)
+            undo.pop_all()
+
+    def _build(self, spec: EngineSpec, listener: socket.socket) -> None:
+        config, store, bell = self._config, self._store, Bell()
+        outputs = Outputs(config.output.roots)
+        prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
+        intake = Intake(store, prompts, outputs, spec, config.limits)
+        spool = Spool(config.paths.state / "spool")
+        self._host = engine_host(config, spec)
+        self._worker = Worker(store, self._host, prompts, outputs, spool, bell, config.worker.max_attempts)
+        max_bytes = config.server.max_body_bytes
+        self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell)
+        api = Api(store, intake, prompts, bell, self._health, max_bytes)
+        hosts = [config.server.host, *config.server.hosts]
+        self._server = Server(Guard(api.wsgi(), hosts, config.server.cors_origins), listener)
+        self._address = listener.getsockname()
+        self._recover(outputs, spool)
+
+    def _recover(self, outputs: Outputs, spool: Spool) -> None:
+        """Put right what a killed daemon left: claims without a worker, half-written files, shelves nobody needs."""
+        for orphan in self._store.recover():
+            outputs.sweep(orphan.directory, f"{orphan.task_id}-{orphan.speech}")
+            log.info("%s goes on after a restart", orphan.task_id, extra={"action": "task_recovered"})
+        spool.sweep(self._store.unfinished())
+
+    def run(self) -> int:
+        """Serve until a signal comes; the exit code."""
+        faulthandler.enable()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        threads = self._start()
+        host, port = self._address[:2]
+        log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port, extra={"action": "listening"})
+        notify("READY=1\nSTATUS=doors open")
+        self._stopping.wait()
+        notify("STOPPING=1")
+        log.info("stopping; what is being spoken goes on at the next start", extra={"action": "stopping"})
+        self._stop(threads)
+        return 1 if self._broken else 0
+
+    def _start(self) -> list[threading.Thread]:
+        self._inbox.open()
+        self._inbox.scan()
+        rooms = {"http": self._server.run, "inbox": self._inbox.run, "worker": self._worker.run}
+        threads = [threading.Thread(target=self._watched, args=(name, run), name=name) for name, run in rooms.items()]
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
+        return threads
+
+    def _watched(self, name: str, run: Callable[[], None]) -> None:
+        """A room that breaks takes the daemon down, to be started anew: half a daemon would be worse."""
+        try:
+            run()
+        except Exception:
+            log.critical("the %s broke; the daemon ends", name, exc_info=True, extra={"action": "room_broke"})
+            self._broken = True
+            self._stopping.set()
+
+    def _stop(self, threads: list[threading.Thread]) -> None:
+        self._worker.stop()
+        self._host.abandon_load()
+        self._inbox.stop()
+        self._server.close()
+        for thread in threads:
+            thread.join()
+        self._store.close()
+
+    def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
+        if self._stopping.is_set():  # asked twice: at once
+            os._exit(1)
+        self._stopping.set()
+
+    def _health(self) -> tuple[dict[str, str], str | None, int]:
+        host = self._host
+        reason = None if host.state is HostState.READY else host.reason
+        return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
+
+
+def engine_spec(config: Config) -> EngineSpec:
+    """The configured engine's table entry, its options checked.
+
+    Raises:
+        ConfigError: this version has no such engine, or its options are wrong.
+    """
+    spec = SPECS.get(config.engine.name)
+    if spec is None:
+        known = ", ".join(SPECS)
+        raise config.complaint(f"{config.engine.name} is not in this version yet; it has {known}", "engine", "name")
+    try:
+        spec.engine_options.model_validate(config.engine.options)
+    except ValidationError as error:
+        found = first_complaint(error, spec.engine_options)
+        raise config.complaint(found.sentence, "engine", "options", *found.path) from None
+    return spec
+
+
+def engine_host(config: Config, spec: EngineSpec) -> Host:
+    """The host of the configured engine, not started."""
+    settings = EngineSettings(
+        model_dir=config.engine.model_dir,
+        device=config.engine.device,
+        options=config.engine.options,
+        cache_dir=config.paths.state / "cache",
+    )
+    return Host(spec, settings, config.worker.segment_timeout, config.log.level)
+
+
+def make_folders(config: Config) -> None:
+    """Make the configured folders that are missing.
+
+    Raises:
+        ConfigError: one cannot be made or written to.
+    """
+    paths = config.paths
+    folders: dict[tuple[str | int, ...], Path] = {
+        **{("paths", name): getattr(paths, name) for name in ("inbox", "prompts", "state")},
+        **{("output", "roots", index): root for index, root in enumerate(config.output.roots)},
+    }
+    for key, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise config.complaint(f"{folder} cannot be made: {error.strerror}", *key) from None
+        needs = os.R_OK | os.X_OK if key == ("paths", "prompts") else os.R_OK | os.W_OK | os.X_OK
+        if not os.access(folder, needs, effective_ids=True):
+            raise config.complaint(f"{folder} cannot be used by this user; mend its permissions", *key)
+    (paths.state / "cache").mkdir(exist_ok=True)
+
+
+def set_up_log(level: str) -> None:
+    """Log lines to standard error, one line each: what came from outside is shown with its control signs escaped."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        return "".join(_visible(sign) for sign in super().formatMessage(record))
+
+
+def _visible(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode()
+
+
+def serve(config: Config) -> int:
+    """Run a daemon; the exit code. Raises ConfigError."""
+    set_up_log(config.log.level)
+    return App(config).run()
+
+
+@contextlib.contextmanager
+def speaking_once(config: Config) -> Iterator[Host]:
+    """The configured engine, loaded, for one use without a daemon.
+
+    Raises:
+        ConfigError, EngineUnavailable
+    """
+    host = engine_host(config, engine_spec(config))
+    make_folders(config)
+    try:
+        host.load()
+        yield host
+    finally:
+        host.close()

@@ -1,0 +1,82 @@
+"""Commands that need no running daemon."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from daemon.cli.options import configured, json_wanted, load_config
+
+
+@click.command()
+@configured
+def serve(config_file: Path | None) -> None:
+    """Run the daemon in the foreground."""
+    from daemon import app  # noqa: PLC0415
+
+    sys.exit(app.serve(load_config(config_file)))
+
+
+@click.command()
+@click.argument("text")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="wav, flac, ogg or mp3; default speech.wav.")
+@click.option("--prompt", help="A name that `prompts` lists; default as configured.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Default: drawn.")
+@configured
+@json_wanted
+def say(
+    text: str, output: Path | None, prompt: str | None, seed: int | None, config_file: Path | None, as_json: bool
+) -> None:
+    """Speak TEXT (- for standard input) once, without a daemon."""
+    from daemon.cli.speak import speak_once  # noqa: PLC0415
+
+    config = load_config(config_file)
+    words = sys.stdin.read() if text == "-" else text
+    spoken = speak_once(config, words, output, prompt, seed)
+    if as_json:
+        click.echo(json.dumps(spoken, ensure_ascii=False))
+    else:
+        click.echo(
+            f"{spoken['output_file']}: {spoken['audio_seconds']:.1f} s of speech in {spoken['process_time']:.1f} s, "
+            f"prompt {spoken['prompt']}, seed {spoken['seed']}"
+        )
+
+
+@click.command()
+@configured
+@json_wanted
+def prompts(config_file: Path | None, as_json: bool) -> None:
+    """List the reference recordings a task can name."""
+    from daemon.prompts import Prompts  # noqa: PLC0415
+
+    config = load_config(config_file)
+    names = Prompts(config.paths.prompts, config.prompts.default).names()
+    click.echo(json.dumps({"prompts": names}, ensure_ascii=False) if as_json else "\n".join(names))
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@configured
+@json_wanted
+def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> None:
+    """Check configuration, folders and engine; with FILES, what the daemon would make of them."""
+    from daemon.cli import checks  # noqa: PLC0415
+
+    config = load_config(config_file)
+    findings = checks.of_files(config, files) if files else checks.of_installation(config)
+    sound = True
+    for finding in findings:
+        sound = sound and finding.ok
+        if as_json:
+            click.echo(
+                json.dumps({"what": finding.what, "ok": finding.ok, "detail": finding.detail}, ensure_ascii=False)
+            )
+        else:
+            click.echo(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.detail}")
+    sys.exit(0 if sound else 1)
+
+
+COMMANDS = (serve, say, prompts, check)

@@ -1,0 +1,235 @@
+"""config.yaml -> one frozen Config. YAML and defaults live here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
+
+from daemon.errors import ConfigError
+from daemon.schema import Strict, first_complaint
+
+#: Where a configuration is looked for when none is named.
+DEFAULT_FILES = (Path("config.yaml"), Path("/etc/indexttsd/config.yaml"))
+
+
+def _beside_config(value: object, info: ValidationInfo) -> object:
+    """A path as written is relative to the configuration's folder."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("must name a path")
+    base = Path((info.context or {}).get("base", "."))
+    return Path(os.path.normpath(base / value))
+
+
+ConfigPath = Annotated[Path, BeforeValidator(_beside_config)]
+
+
+class ServerConfig(Strict):
+    """The HTTP door."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(51046, ge=0, le=65535)
+    hosts: list[str] = []
+    cors_origins: list[str] = []
+    max_body_bytes: int = Field(4 * 1024**2, ge=1024, le=64 * 1024**2)
+
+
+class PathsConfig(Strict):
+    """The three folders that are the daemon's own."""
+
+    inbox: ConfigPath = Path("inbox")
+    prompts: ConfigPath = Path("prompts")
+    state: ConfigPath = Path("state")
+
+
+class OutputConfig(Strict):
+    """Where tasks may write."""
+
+    roots: list[ConfigPath] = Field([Path("outputs")], min_length=1)
+
+
+class EngineConfig(Strict):
+    """Which engine speaks, and the operator's options for it."""
+
+    name: Literal["kokoro", "indextts-1.5", "indextts-2", "indextts-2.5", "tone"] = "kokoro"
+    model_dir: ConfigPath | None = None
+    device: str = "auto"
+    options: dict[str, Any] = {}
+
+
+class WorkerConfig(Strict):
+    """Patience of the loop. `segment_timeout` is in seconds."""
+
+    max_attempts: int = Field(3, ge=1)
+    segment_timeout: float = Field(600, gt=0)
+
+
+class PromptsConfig(Strict):
+    """Which prompt speaks when a request names none."""
+
+    default: str = "random"
+
+
+class InboxConfig(Strict):
+    """Patience of the drop folder, in seconds."""
+
+    settle_seconds: float = Field(2, ge=0)
+    rescan_seconds: float = Field(30, gt=0)
+
+
+class LimitsConfig(Strict):
+    """How much is taken."""
+
+    text_chars: int = Field(100_000, ge=1)
+    queue: int = Field(10_000, ge=1)
+
+
+class LogConfig(Strict):
+    """What is written to the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Strict):
+    """All settings; every key has its default. `file` is where they were read."""
+
+    server: ServerConfig = ServerConfig()
+    paths: PathsConfig = PathsConfig()
+    output: OutputConfig = OutputConfig()
+    engine: EngineConfig = EngineConfig()
+    worker: WorkerConfig = WorkerConfig()
+    prompts: PromptsConfig = PromptsConfig()
+    inbox: InboxConfig = InboxConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+
+    _file: Path = Path("config.yaml")
+
+    @property
+    def file(self) -> Path:
+        """The file these settings came from, absolute."""
+        return self._file
+
+    def complaint(self, sentence: str, *path: str | int) -> ConfigError:
+        """An error about the key at `path`, naming file and line, for faults only others can see."""
+        return _complaint(self._file, _nodes(self._file), path, sentence)
+
+
+def find() -> Path:
+    """The first of DEFAULT_FILES that exists.
+
+    Raises:
+        ConfigError: none does.
+    """
+    for file in DEFAULT_FILES:
+        if file.is_file():
+            return file
+    places = " nor ".join(map(str, DEFAULT_FILES))
+    raise ConfigError(f"no configuration found: neither {places} exists; name one with --config FILE")
+
+
+def load(file: Path) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: naming file, line and key.
+    """
+    file = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow a symlinked config to other folders
+    node = _nodes(file)
+    _refuse_duplicates(file, node, ())
+    try:
+        config = Config.model_validate(_with_all_sections(_plain(file, node)), context={"base": file.parent})
+    except ValidationError as error:
+        found = first_complaint(error, Config)
+        raise _complaint(file, node, found.path, found.sentence) from None
+    object.__setattr__(config, "_file", file)
+    _check_roots(config)
+    return config
+
+
+def _nodes(file: Path) -> yaml.Node | None:
+    try:
+        return yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{file}, line {line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+
+
+def _with_all_sections(table: dict[str, Any]) -> dict[str, Any]:
+    """A section left out or left empty is there with its defaults, which then are relative to the right folder."""
+    return {name: {} if table.get(name) is None else table[name] for name in (*Config.model_fields, *table)}
+
+
+def _plain(file: Path, node: yaml.Node | None) -> dict[str, Any]:
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{file}, line 1: the configuration must be a table of keys")
+    constructor = yaml.constructor.SafeConstructor()
+    try:
+        table = constructor.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{file}, line {line}: {error.problem}") from None
+    return {str(key): value for key, value in table.items()}
+
+
+def _refuse_duplicates(file: Path, node: yaml.Node | None, path: tuple[str, ...]) -> None:
+    """YAML itself lets the last of two equal keys win without a word."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = str(key.value)
+        if name in seen:
+            here = ".".join((*path, name))
+            raise ConfigError(f"{file}, line {key.start_mark.line + 1}: the key '{here}' stands twice")
+        seen.add(name)
+        _refuse_duplicates(file, value, (*path, name))
+
+
+def _complaint(file: Path, node: yaml.Node | None, path: tuple[str | int, ...], sentence: str) -> ConfigError:
+    line = _line(node, path)
+    where = f"{file}, line {line}" if line else f"{file}"
+    key = ".".join(map(str, path))
+    return ConfigError(f"{where}: {sentence}" if f"'{key}" in sentence else f"{where}: '{key}': {sentence}")
+
+
+def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:
+    """The line of the deepest key of `path` that the file holds, from 1; None if it holds none of it."""
+    line = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _check_roots(config: Config) -> None:
+    """A root may not touch the daemon's own folders: a task could overwrite a prompt or drop new tasks."""
+    own = {f"paths.{name}": getattr(config.paths, name) for name in ("inbox", "state", "prompts")}
+    for index, root in enumerate(config.output.roots):
+        real = root.resolve()
+        for key, folder in own.items():
+            if _touch(real, folder.resolve()):
+                raise config.complaint(f"{root} may not equal, contain or lie inside {key}", "output", "roots", index)
+        if config.file.resolve().is_relative_to(real):
+            raise config.complaint(f"{root} may not contain the configuration file", "output", "roots", index)
+
+
+def _touch(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

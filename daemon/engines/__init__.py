@@ -1,0 +1,10 @@
+"""The engines that can be configured, by name. Reading this table loads none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from daemon.engines import kokoro, tone
+from daemon.engines.base import EngineSpec
+
+SPECS: Mapping[str, EngineSpec] = {spec.name: spec for spec in (kokoro.SPEC, tone.SPEC)}

@@ -1,0 +1,133 @@
+"""The engine's own process: loads one engine, then answers calls on its socket until the daemon is gone.
+
+Started as `python -m daemon.engines.process FD PARENT_PID`. What the engine prints goes to the log, never on the line.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon import wire
+from daemon.audio import Audio
+from daemon.engines import SPECS
+from daemon.engines.base import Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.errors import EngineUnavailable, SpeechFailed
+
+log = logging.getLogger("indexttsd.engine")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve the socket given on the command line until it closes."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle; it lets a segment finish
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with socket.socket(fileno=descriptor) as line:
+        try:
+            _serve(line)
+        except (wire.WireBroken, OSError):
+            log.debug("the daemon is gone")
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when the thread that started it is gone (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
+
+
+def _serve(line: socket.socket) -> None:
+    request, _ = wire.receive(line)
+    logging.basicConfig(level=request["log_level"].upper(), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        engine = SPECS[request["name"]].load(_settings(request))
+    except EngineUnavailable as error:
+        wire.send(line, {"unavailable": str(error)})
+        return
+    except Exception as error:
+        log.exception("the engine could not be loaded")
+        wire.send(line, {"unavailable": f"the engine could not be loaded: {_named(error)}"})
+        return
+    facts = {"sample_rate": engine.sample_rate, "max_batch": engine.max_batch, "identity": engine.identity}
+    wire.send(line, facts)
+    answers: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
+        "split": lambda call: _split(engine, call),
+        "speak": lambda call: _speak(engine, call),
+    }
+    while True:
+        call, _ = wire.receive(line)
+        wire.send(line, *answers[call["do"]](call))
+
+
+def _settings(request: Mapping[str, Any]) -> EngineSettings:
+    model_dir = request["model_dir"]
+    return EngineSettings(
+        model_dir=Path(model_dir) if model_dir else None,
+        device=request["device"],
+        options=request["options"],
+        cache_dir=Path(request["cache_dir"]),
+    )
+
+
+def _split(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    try:
+        segments = engine.split(call["text"], call["options"])
+    except SpeechFailed as error:
+        return {"failed": str(error)}, b""
+    except Exception as error:
+        log.exception("a text could not be split")
+        return {"failed": f"the engine could not split the text: {_named(error)}"}, b""
+    return {"segments": [dataclasses.asdict(segment) for segment in segments]}, b""
+
+
+def _speak(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    batch = [_utterance(item) for item in call["batch"]]
+    began = time.perf_counter()
+    results = _spoken(engine, batch)
+    took = time.perf_counter() - began
+    rows: list[dict[str, Any]] = [
+        {"bytes": len(result.pcm)} if isinstance(result, Audio) else {"error": result.message} for result in results
+    ]
+    blob = b"".join(result.pcm for result in results if isinstance(result, Audio))
+    return {"results": rows, "took": took}, blob
+
+
+def _spoken(engine: Engine, batch: Sequence[Utterance]) -> Sequence[Audio | SegmentError]:
+    """A failing batch is spoken again one by one, so that only the culprit fails."""
+    try:
+        return engine.speak(batch)
+    except Exception as error:
+        if len(batch) > 1:
+            return [_spoken(engine, [utterance])[0] for utterance in batch]
+        log.exception("a segment could not be spoken")
+        return [SegmentError(f"the engine failed: {_named(error)}")]
+
+
+def _utterance(item: Mapping[str, Any]) -> Utterance:
+    return Utterance(
+        segment=Segment(**item["segment"]),
+        prompt=Path(item["prompt"]),
+        prompt_sha256=item["prompt_sha256"],
+        options=item["options"],
+        seed=item["seed"],
+    )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The stand-in engine of tests and benchmarks: a deterministic tone as long as the text; it misbehaves on demand."""
+
+from __future__ import annotations
+
+import array
+import math
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from daemon.audio import Audio
+from daemon.engines.base import Engine, EngineSettings, EngineSpec, Json, Options, Segment, SegmentError, Utterance
+
+SAMPLE_RATE = 24_000
+#: How long a character sounds, in seconds.
+SECONDS_PER_CHARACTER = 0.05
+_LONGEST_SEGMENT = 100
+_PAUSE = 0.1
+_AMPLITUDE = 8_000
+
+
+class NoOptions(Options):
+    """A request has no say in how a tone sounds."""
+
+
+class ToneOptions(Options):
+    """`engine.options`: how a segment misbehaves when its text holds the words.
+
+    Attributes:
+        delay_seconds: every segment takes this long.
+        fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
+    """
+
+    delay_seconds: float = Field(0.0, ge=0)
+    fail_on: str | None = Field(None, min_length=1)
+    crash_on: str | None = Field(None, min_length=1)
+    hang_on: str | None = Field(None, min_length=1)
+
+
+class ToneEngine:
+    """Speaks a sine whose pitch comes from the prompt's content and the seed."""
+
+    sample_rate = SAMPLE_RATE
+    max_batch = 1
+    identity = "tone-1"
+
+    def __init__(self, options: ToneOptions) -> None:
+        self._options = options
+
+    def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:  # noqa: ARG002
+        """Cut after sentence ends, and anything longer every 100 characters."""
+        sentences = re.findall(r"[^。！？.!?\n]+[。！？.!?\n]*|[。！？.!?\n]+", text)
+        pieces = [s[at : at + _LONGEST_SEGMENT] for s in sentences for at in range(0, len(s), _LONGEST_SEGMENT)]
+        return [Segment(piece, pause=_PAUSE) for piece in pieces]
+
+    def speak(self, batch: Sequence[Utterance]) -> list[Audio | SegmentError]:
+        """A tone per utterance, or the misbehaviour its text asks for."""
+        return [self._speak(utterance) for utterance in batch]
+
+    def _speak(self, utterance: Utterance) -> Audio:
+        self._misbehave(utterance.segment.text)
+        time.sleep(self._options.delay_seconds)
+        period = 40 + (int(utterance.prompt_sha256[:8] or "0", 16) + utterance.seed) % 80
+        return Audio(_tone(len(utterance.segment.text) * SECONDS_PER_CHARACTER, period), SAMPLE_RATE)
+
+    def _misbehave(self, text: str) -> None:
+        options = self._options
+        if options.fail_on and options.fail_on in text:
+            raise RuntimeError(f"the text holds {options.fail_on!r}")
+        if options.crash_on and options.crash_on in text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if options.hang_on and options.hang_on in text:
+            threading.Event().wait()
+
+
+def _tone(seconds: float, period: int) -> bytes:
+    """`seconds` of a sine that repeats every `period` samples, PCM16."""
+    wave = array.array("h", (round(_AMPLITUDE * math.sin(2 * math.pi * at / period)) for at in range(period)))
+    samples = round(seconds * SAMPLE_RATE)
+    return (wave.tobytes() * (samples // period + 1))[: samples * 2]
+
+
+def load(settings: EngineSettings) -> Engine:
+    """The engine; there is nothing to load."""
+    return ToneEngine(ToneOptions.model_validate(dict(settings.options)))
+
+
+SPEC = EngineSpec(
+    name="tone",
+    load=load,
+    request_options=NoOptions,
+    engine_options=ToneOptions,
+    about="a test tone, as long as the text; the prompt gives the pitch",
+)

@@ -1,0 +1,199 @@
+"""The one counter: bytes from either door -> validated -> stored. Nobody else validates a request."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from daemon import strict_json
+from daemon.config import LimitsConfig
+from daemon.engines.base import EngineSpec
+from daemon.errors import BadRequest
+from daemon.outputs import Outputs
+from daemon.prompts import Prompts
+from daemon.schema import first_complaint, without_nulls
+from daemon.store import Store
+from daemon.tasks import MAX_SEED, BatchRequest, NewTask, Receipt, TaskRequest
+
+_KEY_LENGTH = 255
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A request that has the right shape, before anything was looked up.
+
+    Attributes:
+        index: its position in a dropped array, or None.
+        body_hash: SHA-256 of what was asked, without the idempotency key.
+    """
+
+    request: TaskRequest | BatchRequest
+    index: int | None
+    key: str | None
+    body_hash: str
+
+
+class Intake:
+    """Accepts requests.
+
+    Args:
+        spec: the configured engine's; its options are what `options` may hold.
+    """
+
+    def __init__(
+        self, store: Store | None, prompts: Prompts, outputs: Outputs, spec: EngineSpec, limits: LimitsConfig
+    ) -> None:
+        self._store = store
+        self._prompts = prompts
+        self._outputs = outputs
+        self._spec = spec
+        self._limits = limits
+
+    def submit(self, data: bytes, *, batch: bool, key: str | None) -> Receipt:
+        """Accept the body of a POST; durable when it returns.
+
+        Raises:
+            BadRequest, QueueFull
+        """
+        body = strict_json.parse(data)
+        if not isinstance(body, dict):
+            raise BadRequest("the body must be one JSON object")
+        order = self._order(body, BatchRequest if batch else TaskRequest, None, key)
+        return self._ledger().submit([self._accepted(order)], self._limits.queue)[0]
+
+    def submit_drop(self, data: bytes, uid: str, name: str) -> list[Receipt]:
+        """Accept a dropped file's content, all of it or nothing.
+
+        Args:
+            uid: the file's identity. name: its name, which names the default output folder.
+
+        Raises:
+            BadRequest: with the index of the wrong object in an array.
+        """
+        accepted = [self._accepted(order) for order in self._orders(data, name)]
+        return self._ledger().submit_drop(uid, name, accepted)
+
+    def check(self, data: bytes, name: str) -> list[NewTask]:
+        """What a dropped file would become, without storing or making anything.
+
+        Raises:
+            BadRequest
+        """
+        return [self._new_task(order, make=False) for order in self._orders(data, name)]
+
+    def has_room(self) -> bool:
+        """Whether the queue takes another dropped file."""
+        return self._ledger().room(self._limits.queue)
+
+    def _accepted(self, order: _Order) -> NewTask | Receipt:
+        """A known idempotency key is answered from the ledger, whatever has become of prompt and folder since."""
+        return self._ledger().replayed(order.key, order.body_hash, order.index) or self._new_task(order)
+
+    def _ledger(self) -> Store:
+        if self._store is None:
+            raise RuntimeError("this intake only checks; it has no ledger")
+        return self._store
+
+    def _orders(self, data: bytes, name: str) -> list[_Order]:
+        content = strict_json.parse(data)
+        if isinstance(content, list):
+            if not content:
+                raise BadRequest("the array is empty; put at least one object into it")
+            return [self._dropped(item, name, index) for index, item in enumerate(content)]
+        return [self._dropped(content, name, None)]
+
+    def _dropped(self, item: object, name: str, index: int | None) -> _Order:
+        if not isinstance(item, dict):
+            raise BadRequest("a task must be a JSON object, or an array of them", index=index)
+        body = {key: value for key, value in item.items() if key != "idempotency_key"}
+        model: type[TaskRequest | BatchRequest] = BatchRequest if "speeches" in item else TaskRequest
+        folder = "output_directory" if model is BatchRequest else "output_path"
+        stem = os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a path
+        return self._order(body, model, index, item.get("idempotency_key"), {folder: stem})
+
+    def _order(
+        self,
+        body: Mapping[str, Any],
+        model: type[TaskRequest | BatchRequest],
+        index: int | None,
+        key: object,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> _Order:
+        try:
+            checked_key = _idempotency_key(key)
+            request = _validated(model, {**(defaults or {}), **without_nulls(dict(body), model)})
+            self._check_texts(request)
+            _validated(self._spec.request_options, request.options, "options")
+        except BadRequest as error:
+            raise BadRequest(str(error), index=index) from None
+        asked = strict_json.canonical({"kind": model.__name__, "body": without_nulls(dict(body), model)})
+        return _Order(request, index, checked_key, hashlib.sha256(asked).hexdigest())
+
+    def _check_texts(self, request: TaskRequest | BatchRequest) -> None:
+        limit = self._limits.text_chars
+        texts = request.speeches.values() if isinstance(request, BatchRequest) else [request.text]
+        longest = max(map(len, texts))
+        if longest > limit:
+            raise BadRequest(f"a text of {longest} characters is too long; limits.text_chars allows {limit}")
+
+    def _new_task(self, order: _Order, *, make: bool = True) -> NewTask:
+        """Fix what the request left open: the prompt, the seed, the folder."""
+        try:
+            return self._placed(order, make=make)
+        except BadRequest as error:
+            raise BadRequest(str(error), index=order.index) from None
+
+    def _placed(self, order: _Order, *, make: bool) -> NewTask:
+        request = order.request
+        prompt = self._prompts.choose(request.prompt)
+        batch = isinstance(request, BatchRequest)
+        wanted = request.output_directory if isinstance(request, BatchRequest) else request.output_path
+        shown, directory = self._outputs.resolve(wanted)
+        if make:
+            self._outputs.make(directory)
+        if isinstance(request, BatchRequest) and not request.overwrite:
+            self._check_free(directory, request)
+        return NewTask(
+            batch=batch,
+            speeches=request.speeches if isinstance(request, BatchRequest) else {"": request.text},
+            output_path=shown,
+            directory=directory,
+            infer_mode=request.infer_mode,
+            prompt=prompt,
+            priority=request.priority,
+            seed=random.randint(0, MAX_SEED) if request.seed is None else request.seed,  # noqa: S311
+            format="wav" if isinstance(request, BatchRequest) else request.format,
+            options=without_nulls(request.options, self._spec.request_options),
+            overwrite=request.overwrite if isinstance(request, BatchRequest) else False,
+            idempotency_key=order.key,
+            body_hash=order.body_hash if order.key is not None else None,
+        )
+
+    def _check_free(self, directory: str, request: BatchRequest) -> None:
+        taken = self._outputs.existing(directory, list(request.speeches))
+        if taken:
+            names = ", ".join(taken[:10])
+            raise BadRequest(f"'speeches': {names} exists already in {directory!r}; set \"overwrite\": true to replace")
+
+
+def _validated(model: type[_Model], data: Mapping[str, Any], within: str = "") -> _Model:
+    try:
+        return model.model_validate(without_nulls(dict(data), model))
+    except ValidationError as error:
+        sentence = first_complaint(error, model).sentence
+        raise BadRequest(f"'{within}': {sentence}" if within else sentence) from None
+
+
+def _idempotency_key(key: object) -> str | None:
+    if key is None:
+        return None
+    if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or not key.isprintable():
+        raise BadRequest(f"an idempotency key must be a string of 1 to {_KEY_LENGTH} printable characters")
+    return key

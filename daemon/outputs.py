@@ -1,0 +1,213 @@
+"""Where a task may write, and how: below a root, without links, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from daemon.errors import BadRequest, SpeechFailed
+from daemon.files import rename_new
+
+#: Linux's own limits (limits.h). Without the first, one request could make a folder a million levels deep.
+_PATH_BYTES, _NAME_BYTES = 4000, 255
+
+_TEMPORARY_PREFIX = ".indexttsd-"
+
+
+def temporary_name(owner: str) -> str:
+    """The name under which `owner` (a task and its file's number) writes before it publishes."""
+    return f"{_TEMPORARY_PREFIX}{owner}.part"
+
+
+class Outputs:
+    """The folders below which tasks may write.
+
+    Args:
+        roots: absolute folders; relative output paths are under the first.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = [Path(os.path.normpath(root)) for root in roots]
+
+    @property
+    def first_root(self) -> Path:
+        """The root of relative paths."""
+        return self._roots[0]
+
+    def resolve(self, path: str) -> tuple[str, str]:
+        """The folder a request names: as it is shown (absolute, else as sent) and as it is used (normalised).
+
+        Decided by the words of the path alone: the answer does not depend on what exists.
+
+        Raises:
+            BadRequest: it lies outside the roots or has a part that is no folder's name.
+        """
+        if not path.strip():
+            raise BadRequest("'output_path' is blank; give a directory")
+        if fault := _path_fault(path):
+            raise BadRequest(f"'output_path' {fault}")
+        absolute = os.path.isabs(path)  # noqa: PTH117
+        used = Path(os.path.normpath(self.first_root / path))
+        shown = path if absolute else str(used)
+        if self._root_of(used) is None:
+            raise BadRequest(f"'output_path' must lie in one of the folders that output.roots allows, not in {path!r}")
+        return shown, str(used)
+
+    def make(self, directory: str) -> None:
+        """Make the folder if it is missing, and see that it can be written to.
+
+        Raises:
+            BadRequest: it cannot.
+        """
+        try:
+            with self._opened(Path(directory)) as folder:
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+                    raise PermissionError(errno.EACCES, "it is not writable")
+        except OSError as error:
+            raise BadRequest(f"'output_path' {directory!r} cannot be written to: {_reason(error)}") from None
+
+    def existing(self, directory: str, names: Sequence[str]) -> list[str]:
+        """Which of these names are taken in the folder."""
+        try:
+            with self._opened(Path(directory), make=False) as folder:
+                return [name for name in names if _exists(folder, name)]
+        except FileNotFoundError:
+            return []
+
+    @contextlib.contextmanager
+    def draft(self, directory: str, owner: str) -> Iterator[Draft]:
+        """A new file in the folder under its owner's temporary name; what is not published is removed.
+
+        Raises:
+            SpeechFailed: the folder cannot be written to.
+        """
+        try:
+            with self._opened(Path(directory)) as folder, Draft(folder, temporary_name(owner)) as draft:
+                yield draft
+        except OSError as error:
+            raise SpeechFailed(f"{directory!r} cannot be written to: {_reason(error)}") from None
+
+    def sweep(self, directory: str, owner: str) -> None:
+        """Remove what a dead worker left under its temporary name."""
+        with contextlib.suppress(OSError), self._opened(Path(directory), make=False) as folder:
+            os.unlink(temporary_name(owner), dir_fd=folder)
+
+    def _root_of(self, directory: Path) -> Path | None:
+        return next((root for root in self._roots if directory.is_relative_to(root)), None)
+
+    @contextlib.contextmanager
+    def _opened(self, directory: Path, *, make: bool = True) -> Iterator[int]:
+        """A descriptor of the folder, walked part by part below its root; a symbolic link on the way is an error."""
+        root = self._root_of(directory)
+        if root is None:
+            raise PermissionError(errno.EACCES, "it lies outside output.roots")
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in directory.relative_to(root).parts:
+                descriptor = _step_into(descriptor, part, make=make)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+class Draft:
+    """A file being written.
+
+    Attributes:
+        file: open for reading and writing.
+    """
+
+    def __init__(self, folder: int, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        with contextlib.suppress(FileNotFoundError):  # a dead worker's
+            os.unlink(name, dir_fd=folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.file = os.fdopen(os.open(name, flags, 0o666, dir_fd=folder), "w+b")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._name, dir_fd=self._folder)
+
+    def seal(self) -> str:
+        """Bring all that was written to the disk; returns its SHA-256."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.seek(0)
+        return hashlib.file_digest(self.file, "sha256").hexdigest()
+
+    def publish(self, name: str, *, overwrite: bool, own: str | None) -> None:
+        """Let the file appear under its final name.
+
+        Args:
+            name: the final name in the same folder.
+            overwrite: whether the client allowed to replace what is there.
+            own: SHA-256 of this speech's file of an earlier try, which may be replaced; None if there was none.
+
+        Raises:
+            SpeechFailed: somebody else's file has the name.
+        """
+        if overwrite or (own is not None and _digest(self._folder, name) == own):
+            os.rename(self._name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        else:
+            try:
+                rename_new(self._name, name, source_folder=self._folder, target_folder=self._folder)
+            except FileExistsError:
+                raise SpeechFailed(f"a file named {name!r} is there already, and it is not this task's") from None
+        os.fsync(self._folder)
+
+
+def _path_fault(path: str) -> str | None:
+    """What is wrong with the words of a path, as the end of a sentence."""
+    if any(ord(sign) < ord(" ") or sign in "\x7f\\" or "\ud800" <= sign <= "\udfff" for sign in path):
+        return "holds a control character, a backslash or a sign that is not UTF-8"
+    if len(path.encode()) > _PATH_BYTES:
+        return f"is longer than {_PATH_BYTES} bytes"
+    for part in Path(path).parts:
+        if part.startswith("~"):
+            return f"has the part {part!r}; '~' is not expanded here, so give the folder's real name"
+        if len(part.encode()) > _NAME_BYTES:
+            return f"has a part longer than {_NAME_BYTES} bytes"
+    return None
+
+
+def _step_into(descriptor: int, part: str, *, make: bool) -> int:
+    try:
+        if make:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=descriptor)
+        return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exists(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _digest(folder: int, name: str) -> str | None:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "a part of it is not a directory, or is a symbolic link"
+    return error.strerror or str(error)

@@ -1,0 +1,89 @@
+"""Finished segments on disk until their file is published: a crash costs one segment, a long text no memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from daemon.audio import Audio
+
+#: Head of a kept segment: magic, sample rate in Hz, SHA-256 of the samples that follow.
+_HEAD = struct.Struct("!4sI32s")
+_MAGIC = b"seg1"
+
+
+class Spool:
+    """One folder with a shelf for each speech in work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def shelf(self, speech: int) -> Shelf:
+        """The shelf of this speech; it may hold what an earlier try finished."""
+        return Shelf(self._folder / str(speech))
+
+    def sweep(self, keep: set[int]) -> None:
+        """Remove the shelves of all speeches but these."""
+        for folder in self._folder.iterdir():
+            if folder.name not in map(str, keep):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class Shelf:
+    """The finished segments of one speech, and the plan they follow."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def plan(self, key: str) -> list[dict[str, Any]] | None:
+        """The segments kept for `key` (a hash of all that shapes the sound), or None; another key's are removed."""
+        try:
+            kept = json.loads((self._folder / "plan.json").read_text())
+        except (FileNotFoundError, ValueError):
+            kept = {}
+        if kept.get("key") == key:
+            return list(kept["segments"])
+        self.clear()
+        return None
+
+    def keep_plan(self, key: str, segments: list[dict[str, Any]]) -> None:
+        """Keep how the text was cut: a resume never cuts again."""
+        self._folder.mkdir(exist_ok=True)
+        self._write("plan.json", json.dumps({"key": key, "segments": segments}).encode())
+
+    def keep(self, index: int, audio: Audio) -> None:
+        """Keep a finished segment."""
+        digest = hashlib.sha256(audio.pcm).digest()
+        self._write(f"{index}.pcm", _HEAD.pack(_MAGIC, audio.sample_rate, digest) + audio.pcm)
+
+    def segment(self, index: int) -> Audio | None:
+        """A kept segment, or None when it is missing or damaged."""
+        try:
+            data = (self._folder / f"{index}.pcm").read_bytes()
+            magic, sample_rate, digest = _HEAD.unpack_from(data)
+        except (FileNotFoundError, struct.error):
+            return None
+        pcm = data[_HEAD.size :]
+        whole = magic == _MAGIC and hashlib.sha256(pcm).digest() == digest
+        return Audio(pcm, sample_rate) if whole else None
+
+    def missing(self, count: int) -> Iterator[int]:
+        """Which of `count` segments are still to be spoken, in order."""
+        return (index for index in range(count) if self.segment(index) is None)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        # No fsync: a torn segment is recognised by its hash and spoken again.
+        part = self._folder / f"{name}.part"
+        part.write_bytes(data)
+        os.replace(part, self._folder / name)  # noqa: PTH105

@@ -1,0 +1,114 @@
+"""New tasks into the ledger: idempotency, the queue's limit, promised file names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, insert, select
+
+from daemon.errors import BadRequest, QueueFull
+from daemon.store.schema import drop_tasks, drops, speeches, tasks, texts
+from daemon.tasks import NewTask, Receipt, State, format_id, parse_id
+
+_UNFINISHED = (State.PENDING, State.PROCESSING)
+
+
+def add(connection: Connection, new: Sequence[NewTask | Receipt], queue_limit: int | None) -> list[Receipt]:
+    """Insert tasks in order; a known idempotency key yields its first task instead, a receipt itself.
+
+    Raises:
+        QueueFull: `queue_limit` tasks wait already; None takes any number.
+        BadRequest: a key was used for another body, or a file name is promised; `index` says which of several.
+    """
+    receipts = []
+    for index, task in enumerate(new):
+        place = index if len(new) > 1 else None
+        receipts.append(task if isinstance(task, Receipt) else _add_one(connection, task, place, queue_limit))
+    return receipts
+
+
+def _add_one(connection: Connection, task: NewTask, index: int | None, queue_limit: int | None) -> Receipt:
+    # Asked again inside the transaction: two clients may have brought the same key at the same time.
+    known = replayed(connection, task.idempotency_key, task.body_hash, index)
+    if known:
+        return known
+    _check_room(connection, queue_limit)
+    _check_promises(connection, task, index)
+    return _insert(connection, task)
+
+
+def replayed(connection: Connection, key: str | None, body_hash: str | None, index: int | None) -> Receipt | None:
+    """The receipt of the task that this key was first used for, or None.
+
+    Raises:
+        BadRequest: it was used for another body.
+    """
+    if key is None:
+        return None
+    row = connection.execute(select(tasks).where(tasks.c.idempotency_key == key)).first()
+    if row is None:
+        return None
+    if row.body_hash != body_hash:
+        raise BadRequest(f"the idempotency key {key!r} was used for another request; take a new one", index=index)
+    files = connection.scalar(select(func.count()).where(speeches.c.task == row.id))
+    task_id = format_id(row.batch, row.created_at, row.id - 1)
+    return Receipt(task_id=task_id, batch=row.batch, total_files=files or 0)
+
+
+def add_drop(connection: Connection, uid: str, name: str, receipts: Sequence[Receipt]) -> None:
+    """Record that the dropped file `uid` became these tasks."""
+    connection.execute(insert(drops).values(uid=uid, name=name, created_at=time.time()))
+    rows = [{"uid": uid, "position": at, "task": row_id(receipt.task_id)} for at, receipt in enumerate(receipts)]
+    connection.execute(insert(drop_tasks), rows)
+
+
+def row_id(task_id: str) -> int | None:
+    """The `tasks.id` a public id stands for; None if it is no id."""
+    n = parse_id(task_id)
+    return None if n is None else n + 1
+
+
+def _check_room(connection: Connection, limit: int | None) -> None:
+    if limit is not None and waiting(connection) >= limit:
+        raise QueueFull(f"{limit} tasks are waiting already; try again later")
+
+
+def waiting(connection: Connection) -> int:
+    """How many tasks wait."""
+    return connection.scalar(select(func.count()).where(tasks.c.state == State.PENDING)) or 0
+
+
+def _check_promises(connection: Connection, task: NewTask, index: int | None) -> None:
+    if not task.batch or task.overwrite:
+        return
+    promised = (
+        select(speeches.c.file_name)
+        .join(tasks, tasks.c.id == speeches.c.task)
+        .where(tasks.c.directory == task.directory, tasks.c.finished_at.is_(None), tasks.c.batch)
+        .where(speeches.c.state.in_(_UNFINISHED))
+    )
+    taken = sorted(set(connection.scalars(promised)) & set(task.speeches))
+    if taken:
+        names = ", ".join(taken[:10])
+        raise BadRequest(f"another unfinished batch will write {names} in the same directory; wait for it", index=index)
+
+
+def _insert(connection: Connection, task: NewTask) -> Receipt:
+    now = time.time()
+    columns = {
+        name: getattr(task, name)
+        for name in (
+            *("batch", "priority", "infer_mode", "prompt", "seed", "format", "options", "overwrite"),
+            *("output_path", "directory", "idempotency_key", "body_hash"),
+        )
+    }
+    statement = insert(tasks).values(state=State.PENDING, created_at=now, **columns).returning(tasks.c.id)
+    task_row = connection.execute(statement).scalar_one()
+    task_id = format_id(task.batch, now, task_row - 1)
+    for position, (name, text) in enumerate(task.speeches.items()):
+        file_name = name or f"{task_id}.{task.format}"
+        row = {"task": task_row, "position": position, "file_name": file_name, "priority": task.priority}
+        speech = insert(speeches).values(state=State.PENDING, **row).returning(speeches.c.id)
+        connection.execute(insert(texts).values(speech=connection.execute(speech).scalar_one(), text=text))
+    return Receipt(task_id=task_id, batch=task.batch, total_files=len(task.speeches))

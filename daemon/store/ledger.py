@@ -1,0 +1,267 @@
+"""The ledger's face: one method per change or question, one transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from daemon.errors import Conflict, NotFound
+from daemon.store import accepting, database, reading, work
+from daemon.store.schema import drop_tasks, drops, speeches, tasks
+from daemon.store.work import Claim, ClaimLost
+from daemon.tasks import OVER, NewTask, Receipt, State, Task, sources
+
+__all__ = ["Claim", "ClaimLost", "Drop", "Store"]
+
+#: What a retry forgets of a speech.
+_FRESH = {
+    "state": State.PENDING,
+    "attempts": 0,
+    "segments_done": 0,
+    "segments_total": None,
+    "audio_seconds": 0.0,
+    "process_time": 0.0,
+    "error": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """A dropped file that became tasks. `kept_as`: the name chosen for it in done/ or failed/, once it is."""
+
+    uid: str
+    name: str
+    kept_as: str | None
+
+
+class Store:
+    """All tasks, durable. Every method is safe from any thread.
+
+    Raises:
+        ConfigError: on opening, when the file is no ledger of this version.
+    """
+
+    def __init__(self, file: Path) -> None:
+        database.prepare(file)
+        self._writer = database.writer(file)
+        self._reader = database.reader(file)
+
+    def close(self) -> None:
+        """Close all connections; the readers' first, so that the last checkpoint is the writer's."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+    # The doors
+
+    def submit(self, new: Sequence[NewTask | Receipt], queue_limit: int | None) -> list[Receipt]:
+        """Accept tasks, all or none; durable when it returns. Raises as `accepting.add`."""
+        with self._writer.begin() as connection:
+            return accepting.add(connection, new, queue_limit)
+
+    def submit_drop(self, uid: str, name: str, new: Sequence[NewTask | Receipt]) -> list[Receipt]:
+        """Accept the tasks of a dropped file, all or none. The folder holds the queue's limit, not this."""
+        with self._writer.begin() as connection:
+            receipts = accepting.add(connection, new, None)
+            accepting.add_drop(connection, uid, name, receipts)
+            return receipts
+
+    def replayed(self, key: str | None, body_hash: str | None, index: int | None = None) -> Receipt | None:
+        """The receipt this idempotency key was answered with before, or None. Raises as `accepting.replayed`."""
+        with self._reader.begin() as connection:
+            return accepting.replayed(connection, key, body_hash, index)
+
+    def room(self, queue_limit: int) -> bool:
+        """Whether another task may wait."""
+        with self._reader.begin() as connection:
+            return accepting.waiting(connection) < queue_limit
+
+    def cancel(self, task_id: str) -> Task:
+        """End a task, at once if nothing of it is being spoken, else at its next segment.
+
+        Raises:
+            NotFound, Conflict
+        """
+        with self._writer.begin() as connection:
+            task = self._get(connection, task_id)
+            if task.state in OVER:
+                raise Conflict(f"Task '{task_id}' is over ({task.state}); it cannot be cancelled")
+            row = task.n + 1
+            waiting = update(speeches).where(speeches.c.task == row, speeches.c.state == State.PENDING)
+            connection.execute(waiting.values(state=State.CANCELLED, error=str(State.CANCELLED)))
+            connection.execute(update(tasks).where(tasks.c.id == row).values(cancel_requested=True))
+            work.settle(connection, row)
+            return self._get(connection, task_id)
+
+    def retry(self, task_id: str) -> Task:
+        """Put a failed or cancelled task back, of a batch the files that are not there.
+
+        Raises:
+            NotFound, Conflict
+        """
+        with self._writer.begin() as connection:
+            task = self._get(connection, task_id)
+            if task.state not in OVER or task.completed_files == task.total_files:
+                raise Conflict(f"Task '{task_id}' is {task.state}; only what failed or was cancelled can be retried")
+            row = task.n + 1
+            missing = speeches.c.state.in_((State.FAILED, State.CANCELLED))
+            connection.execute(update(speeches).where(speeches.c.task == row, missing).values(_FRESH))
+            back = update(tasks).where(tasks.c.id == row, tasks.c.state.in_(sources(State.PENDING)))
+            connection.execute(
+                back.values(state=State.PENDING, error=None, started_at=None, finished_at=None, cancel_requested=False)
+            )
+            return self._get(connection, task_id)
+
+    # Questions
+
+    def task(self, task_id: str) -> Task:
+        """One task. Raises NotFound."""
+        with self._reader.begin() as connection:
+            return self._get(connection, task_id)
+
+    def tasks(self, states: Iterable[State] | None, limit: int, after: str | None) -> list[Task]:
+        """A page of tasks, newest first, older than the task `after`."""
+        before = None if after is None else accepting.row_id(after)
+        with self._reader.begin() as connection:
+            return reading.page(connection, states, limit, before)
+
+    def stats(self) -> tuple[dict[str, int], float | None]:
+        """Counts by the document's words, and the age of the oldest waiting task in seconds."""
+        with self._reader.begin() as connection:
+            return reading.counts(connection), reading.oldest_pending_seconds(connection)
+
+    def accepted(self) -> int:
+        """How many tasks were ever accepted."""
+        with self._reader.begin() as connection:
+            return reading.accepted(connection)
+
+    def _get(self, connection: Connection, task_id: str) -> Task:
+        row = accepting.row_id(task_id)
+        task = None if row is None else reading.one(connection, row)
+        if task is None or task.task_id != task_id:
+            raise NotFound(f"Task with ID '{task_id}' not found")
+        return task
+
+    # The worker
+
+    def recover(self) -> list[Claim]:
+        """Put back what a dead daemon left in work; returns those claims, for the sweep of their litter."""
+        with self._writer.begin() as connection:
+            orphans = work.orphans(connection)
+            for orphan in orphans:
+                self._end_or_give_back(connection, orphan)
+            stray = update(tasks).where(tasks.c.state == State.PROCESSING)
+            connection.execute(stray.values(state=State.PENDING))
+            return orphans
+
+    def _end_or_give_back(self, connection: Connection, claimed: Claim) -> None:
+        cancelled = connection.scalar(select(tasks.c.cancel_requested).where(tasks.c.id == claimed.task))
+        if cancelled:
+            work.finish(connection, claimed, State.CANCELLED, str(State.CANCELLED))
+        else:
+            work.give_back(connection, claimed)
+
+    def unfinished(self) -> set[int]:
+        """The speeches that are not over."""
+        states = (State.PENDING, State.PROCESSING)
+        with self._reader.begin() as connection:
+            return set(connection.scalars(select(speeches.c.id).where(speeches.c.state.in_(states))))
+
+    def claim(self) -> Claim | None:
+        """Take the next waiting speech, or None."""
+        with self._writer.begin() as connection:
+            return work.claim(connection)
+
+    def cancel_requested(self, claimed: Claim) -> bool:
+        """Whether a client wants this speech's task to end."""
+        with self._reader.begin() as connection:
+            return bool(connection.scalar(select(tasks.c.cancel_requested).where(tasks.c.id == claimed.task)))
+
+    def split(self, claimed: Claim, segments_total: int, segments_done: int) -> None:
+        """Record of how many segments a speech is made, and how many are kept from before."""
+        self._change(claimed, segments_total=segments_total, segments_done=segments_done)
+
+    def survived(self, claimed: Claim) -> None:
+        """Record that the engine came through; attempts count from 0 again."""
+        self._change(claimed, attempts=0)
+
+    def charge(self, claimed: Claim) -> None:
+        """Record that this speech enters the engine once more."""
+        self._change(claimed, attempts=speeches.c.attempts + 1)
+
+    def advance(self, claimed: Claim, segments: int, audio_seconds: float, process_time: float) -> None:
+        """Record finished segments; attempts count from 0 again."""
+        self._change(
+            claimed,
+            attempts=0,
+            segments_done=speeches.c.segments_done + segments,
+            audio_seconds=speeches.c.audio_seconds + audio_seconds,
+            process_time=speeches.c.process_time + process_time,
+        )
+
+    def publishing(self, claimed: Claim, digest: str) -> None:
+        """Record the SHA-256 of the file that is about to appear under its final name."""
+        self._change(claimed, digest=digest)
+
+    def complete(self, claimed: Claim, audio_seconds: float) -> None:
+        """The file is there: the speech is completed."""
+        with self._writer.begin() as connection:
+            work.change(connection, claimed, audio_seconds=audio_seconds)
+            work.finish(connection, claimed, State.COMPLETED)
+
+    def fail(self, claimed: Claim, error: str) -> None:
+        """The speech cannot be made, for this reason."""
+        with self._writer.begin() as connection:
+            work.finish(connection, claimed, State.FAILED, error)
+
+    def end_cancelled(self, claimed: Claim) -> None:
+        """The speech ends because its task was cancelled."""
+        with self._writer.begin() as connection:
+            work.finish(connection, claimed, State.CANCELLED, str(State.CANCELLED))
+
+    def give_back(self, claimed: Claim, error: str | None = None) -> None:
+        """Put the speech back among the waiting, unless its task was cancelled meanwhile; `error` says why."""
+        with self._writer.begin() as connection:
+            work.change(connection, claimed, error=error)
+            self._end_or_give_back(connection, claimed)
+
+    def _change(self, claimed: Claim, **values: Any) -> None:
+        with self._writer.begin() as connection:
+            work.change(connection, claimed, **values)
+
+    # Dropped files
+
+    def knows_drop(self, uid: str) -> bool:
+        """Whether this dropped file's tasks were accepted."""
+        with self._reader.begin() as connection:
+            return connection.scalar(select(drops.c.uid).where(drops.c.uid == uid)) is not None
+
+    def ended_drops(self) -> list[Drop]:
+        """Dropped files not archived yet whose tasks are all over, oldest first."""
+        unfinished = (
+            select(tasks.c.id)
+            .join(drop_tasks, drop_tasks.c.task == tasks.c.id)
+            .where(drop_tasks.c.uid == drops.c.uid, tasks.c.finished_at.is_(None))
+        )
+        query = select(drops).where(~drops.c.archived, ~unfinished.exists()).order_by(drops.c.created_at)
+        with self._reader.begin() as connection:
+            rows = connection.execute(query).all()
+        return [Drop(uid=row.uid, name=row.name, kept_as=row.kept_as) for row in rows]
+
+    def tasks_of_drop(self, uid: str) -> list[Task]:
+        """The tasks of a dropped file, in its order."""
+        with self._reader.begin() as connection:
+            return reading.of_drop(connection, uid)
+
+    def keep_drop_as(self, uid: str, kept_as: str) -> None:
+        """Record the name a dropped file is about to get in done/ or failed/."""
+        with self._writer.begin() as connection:
+            connection.execute(update(drops).where(drops.c.uid == uid).values(kept_as=kept_as))
+
+    def archive_drop(self, uid: str) -> None:
+        """Record that a dropped file lies in done/ or failed/."""
+        with self._writer.begin() as connection:
+            connection.execute(update(drops).where(drops.c.uid == uid).values(archived=True))

@@ -1,0 +1,70 @@
+"""Frames on the socket between the daemon and its engine: a JSON object and a blob of bytes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from typing import Any
+
+_HEAD = struct.Struct("!4sII")
+_MAGIC = b"itts"
+#: Longest JSON and longest blob of one frame, bytes: anything above is garbage on the line.
+MAX_BYTES = 1 << 30
+
+
+class WireBroken(Exception):
+    """The other side is gone or does not speak the protocol."""
+
+
+def send(line: socket.socket, message: dict[str, Any], blob: bytes = b"") -> None:
+    """Send one frame.
+
+    Raises:
+        OSError: the other side is gone.
+    """
+    text = json.dumps(message).encode()
+    line.sendall(_HEAD.pack(_MAGIC, len(text), len(blob)) + text)
+    line.sendall(blob)
+
+
+def receive(line: socket.socket, timeout: float | None = None) -> tuple[dict[str, Any], bytes]:
+    """Wait for one frame, at most `timeout` seconds for all of it.
+
+    Raises:
+        TimeoutError: it did not come in time.
+        WireBroken: the line was closed, or carries garbage.
+    """
+    usual = line.gettimeout()
+    try:
+        text, blob = _frame(line, None if timeout is None else time.monotonic() + timeout)
+    finally:
+        line.settimeout(usual)
+    try:
+        message = json.loads(text)
+    except ValueError:
+        raise WireBroken("garbage on the line") from None
+    return message, blob
+
+
+def _frame(line: socket.socket, deadline: float | None) -> tuple[bytes, bytes]:
+    magic, text_bytes, blob_bytes = _HEAD.unpack(_exactly(line, _HEAD.size, deadline))
+    if magic != _MAGIC or max(text_bytes, blob_bytes) > MAX_BYTES:
+        raise WireBroken("garbage on the line")
+    return _exactly(line, text_bytes, deadline), _exactly(line, blob_bytes, deadline)
+
+
+def _exactly(line: socket.socket, count: int, deadline: float | None) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        if deadline is not None:
+            line.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            part = line.recv(min(count - len(parts), 1 << 20))
+        except ConnectionError as error:
+            raise WireBroken(str(error)) from None
+        if not part:
+            raise WireBroken("the line was closed")
+        parts += part
+    return bytes(parts)
