@@ -323,7 +323,6 @@ def test_the_same_clip_finds_the_same_voice_whatever_its_format(engine: KokoroEn
     soundfile.write(tmp_path / "clip.mp3", samples, rate)
     soundfile.write(tmp_path / "clip.ogg", samples, rate)
     soundfile.write(tmp_path / "clip.flac", np.stack([samples, samples / 2], axis=1), rate)
-    (tmp_path / "clip.raw").write_bytes((PROMPTS / "male_zh.wav").read_bytes())
     eighth = np.stack([samples[::3]] * 2, axis=1)
     soundfile.write(tmp_path / "telephone.wav", eighth, 8000)
     for clip in sorted(tmp_path.iterdir()):
@@ -345,6 +344,11 @@ def test_a_prompt_of_25_milliseconds_is_too_short(engine: KokoroEngine, tmp_path
 def test_a_text_file_named_wav_cannot_be_read(engine: KokoroEngine, tmp_path: Path) -> None:
     (tmp_path / "letter.wav").write_text("Dear Sir or Madam, this is no recording.")
     assert "cannot be read as audio" in spoken_with(engine, tmp_path / "letter.wav")
+
+
+def test_a_headerless_recording_cannot_be_read(engine: KokoroEngine, tmp_path: Path) -> None:
+    (tmp_path / "clip.raw").write_bytes(bytes(range(256)) * 400)
+    assert "cannot be read as audio" in spoken_with(engine, tmp_path / "clip.raw")
 
 
 def test_a_silent_prompt_holds_no_sound(engine: KokoroEngine, tmp_path: Path) -> None:

@@ -48,13 +48,12 @@ def read_clip(path: Path) -> Floats:
 def _decode(path: Path) -> tuple[Floats, int]:
     """Samples (frames, channels) and their rate in Hz."""
     try:
-        # As a stream, so that its content tells the format and not its name.
-        with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
+        with soundfile.SoundFile(path) as file:
             if file.channels > _MOST_CHANNELS or file.samplerate > _MOST_HERTZ:
                 raise BadClip(f"The prompt {path.name} has more channels or a higher rate than a recording of a voice.")
             samples = file.read(int(CLIP_SECONDS * file.samplerate), dtype="float32", always_2d=True)
             return samples, file.samplerate
-    except (OSError, soundfile.LibsndfileError) as error:
+    except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless, by its name
         raise BadClip(f"The prompt {path.name} cannot be read as audio ({_reason(error)}): give a WAV file.") from error
 
 
