@@ -1,0 +1,50 @@
+# Everything a developer or a newcomer does. All of it happens in .venv, made from the exact versions in requirements/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+LOCKED := $(PIP) --require-hashes --no-build-isolation
+
+.PHONY: demo run test check bench setup setup-indextts lock clean
+
+demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in through both doors
+	$(BIN)/python tools/demo.py
+
+run: $(VENV)/runtime.done ## run the daemon with config.yaml
+	$(BIN)/indexttsd serve --config config.yaml
+
+test: $(VENV)/dev.done ## every test that needs no GPU
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.done ## lint, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/runtime.done ## only make .venv
+
+bench setup-indextts:
+	@echo "make $@: not in this version yet; see CHANGELOG.md" >&2; exit 1
+
+lock: ## renew requirements/*.lock; needs uv
+	tools/lock.sh
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/runtime.done: requirements/build.lock requirements/runtime.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "Python 3.11 or 3.12 is needed; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "this Python cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(LOCKED) -r requirements/build.lock
+	$(LOCKED) -r requirements/runtime.lock
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev.done: $(VENV)/runtime.done requirements/dev.lock
+	$(LOCKED) -r requirements/dev.lock
+	touch $@
