@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import stat
 import time
 from dataclasses import dataclass
@@ -59,27 +60,27 @@ class Settling:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._seen: dict[str, tuple[Look, float, float]] = {}
+        self._seen: dict[str, tuple[Look, float]] = {}
 
     def settled(self, name: str, look: Look) -> bool:
         """Whether `name` has looked the same for long enough."""
         now = time.monotonic()
-        last, since, first = self._seen.get(name, (None, now, now))
+        last, since = self._seen.get(name, (None, now))
         if last != look:
             since = now
-        self._seen[name] = (look, since, first)
+        self._seen[name] = (look, since)
         return now - since >= self._seconds
 
     def wait(self) -> float | None:
         """Seconds until another look may settle something; None when nothing is under way."""
         now = time.monotonic()
-        remaining = [since + self._seconds - now for _, since, _ in self._seen.values()]
+        remaining = [since + self._seconds - now for _, since in self._seen.values()]
         # What has settled and still lies there is being written, or waits for room: look again in a while.
         return max(min(remaining), 0.25) if remaining else None
 
     def young(self, name: str) -> bool:
-        """Whether `name` was first seen less than GRACE seconds ago."""
-        return name in self._seen and time.monotonic() - self._seen[name][2] < GRACE
+        """Whether `name` looked different, or was not there, less than GRACE seconds ago."""
+        return name in self._seen and time.monotonic() - self._seen[name][1] < GRACE
 
     def forget(self, name: str) -> None:
         """`name` is no longer in the folder."""
@@ -102,6 +103,9 @@ def being_written(path: Path) -> bool | None:
     except OSError:
         return None
     try:
+        # Whoever opens the file while the lease is held has the kernel signal us; the usual SIGIO would end the daemon,
+        # SIGURG is ignored unless somebody asks for it.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
