@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 SAMPLE_BYTES = 2
+#: libsndfile's Vorbis encoder puts what it is given at once on the stack: minutes of sound would end the process.
+_BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +79,5 @@ def _write_other(file: BinaryIO, format_: str, sample_rate: int, pieces: Iterabl
     subtype = {"flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}[format_]
     with soundfile.SoundFile(file, "w", sample_rate, 1, subtype, format=format_.upper()) as writer:
         for piece in pieces:
-            writer.buffer_write(piece, "int16")
+            for start in range(0, len(piece), _BLOCK_BYTES):
+                writer.buffer_write(piece[start : start + _BLOCK_BYTES], "int16")
