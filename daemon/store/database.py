@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -18,37 +20,58 @@ from daemon.store.schema import REVISION
 def prepare(file: Path) -> None:
     """Bring the ledger to the newest revision, making it when it is missing.
 
-    Alembic runs in a short-lived process: the daemon would carry its megabytes for months.
+    A new one gets its name when it is whole: an empty file under that name was emptied by somebody else.
 
     Raises:
-        ConfigError: the file is no ledger, is of a newer version, or could not be migrated.
+        ConfigError: the file is no ledger, is damaged, is of a newer version, or could not be migrated.
     """
-    found = _revision(file)
-    if found == REVISION:
-        return
-    if found is not None and found > REVISION:
-        raise ConfigError(f"{file} was written by a newer indexttsd (revision {found}); install that version again")
-    made = subprocess.run(
-        [sys.executable, "-m", "daemon.store.migrations", str(file)], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        raise ConfigError(f"{file} could not be brought up to date: {made.stderr.strip().splitlines()[-1]}")
-
-
-def _revision(file: Path) -> str | None:
     if not file.exists():
-        return None
+        _make(file)
+        return
+    found = _revision(file)
+    if found > REVISION:
+        raise ConfigError(f"{file} was written by a newer indexttsd (revision {found}); install that version again")
+    if found < REVISION:
+        _migrate(file)
+
+
+def _make(file: Path) -> None:
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists():  # it would be replayed into a new ledger
+        raise ConfigError(f"{log} is there without {file.name}; bring that back, or move both aside to begin anew")
+    unfinished = file.with_name(f"{file.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+    _migrate(unfinished)
+    unfinished.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:  # no such table: an empty database
-        return None
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"{file} is damaged or no ledger ({error}); move it aside and restore a backup") from None
+        os.fsync(folder)
     finally:
-        if "connection" in locals():
-            connection.close()
-    return str(row[0]) if row else None
+        os.close(folder)
+
+
+def _migrate(file: Path) -> None:
+    """Run Alembic in a short-lived process: the daemon would carry its megabytes for months."""
+    command = [sys.executable, "-m", "daemon.store.migrations", str(file)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        last = (made.stderr.strip().splitlines() or [f"the migration ended with status {made.returncode}"])[-1]
+        raise ConfigError(f"{file} could not be brought up to date: {last}")
+
+
+def _revision(file: Path) -> str:
+    if not file.stat().st_size:
+        raise ConfigError(f"{file} is empty; restore a backup, or remove it to begin without any task")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            faults = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise ConfigError(f"{file} is damaged or no ledger ({error}); move it aside and restore a backup") from None
+    if faults != "ok" or row is None:
+        raise ConfigError(f"{file} is damaged ({faults}); move it aside and restore a backup")
+    return str(row[0])
 
 
 def writer(file: Path) -> sqlalchemy.Engine:
@@ -58,7 +81,7 @@ def writer(file: Path) -> sqlalchemy.Engine:
     from ever finding the two connections it needs.
     """
     engine = sqlalchemy.create_engine(
-        f"sqlite:///{file}", pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 10}
+        _url(file), pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 10}
     )
     _set_up(engine, "BEGIN IMMEDIATE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     return engine
@@ -67,10 +90,15 @@ def writer(file: Path) -> sqlalchemy.Engine:
 def reader(file: Path) -> sqlalchemy.Engine:
     """Connections that cannot write, for polls beside the writer."""
     engine = sqlalchemy.create_engine(
-        f"sqlite:///{file}", pool_size=8, max_overflow=8, pool_timeout=60, connect_args={"timeout": 10}
+        _url(file), pool_size=8, max_overflow=8, pool_timeout=60, connect_args={"timeout": 10}
     )
     _set_up(engine, "BEGIN", "query_only=ON")
     return engine
+
+
+def _url(file: Path) -> sqlalchemy.URL:
+    """Made of parts: a path may hold a '?'."""
+    return sqlalchemy.URL.create("sqlite", database=str(file))
 
 
 def _set_up(engine: sqlalchemy.Engine, begin: str, *pragmas: str) -> None:

@@ -14,9 +14,12 @@ from daemon.store import database
 def upgrade(file: Path, revision: str = "head") -> None:
     """Run all missing revisions up to `revision` in one transaction."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.attributes["engine"] = database.writer(file)
-    command.upgrade(config, revision)
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    engine = config.attributes["engine"] = database.writer(file)
+    try:
+        command.upgrade(config, revision)
+    finally:
+        engine.dispose()  # the last checkpoint: a new ledger is one file when it gets its name
 
 
 if __name__ == "__main__":
