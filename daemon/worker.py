@@ -82,6 +82,8 @@ class Worker:
                 busy = self.step()
                 patience = _FIRST_PATIENCE
             except EngineUnavailable as error:
+                if self._stop.is_set():
+                    break
                 log.error("%s; next try in %g s", error, patience, extra={"action": "engine_unavailable"})
                 self._stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
@@ -93,7 +95,7 @@ class Worker:
         """Speak the next waiting speech; False if there is none.
 
         Raises:
-            EngineUnavailable: there is no engine to speak with; nothing was claimed.
+            EngineUnavailable: there is no engine to speak with; nothing stays claimed.
         """
         facts = self._host.load()
         claimed = self._store.claim()
@@ -120,12 +122,16 @@ class Worker:
             self._store.give_back(claimed)
         except EngineDied as error:
             self._store.give_back(claimed, str(error))
+        except EngineUnavailable:
+            self._store.give_back(claimed)
+            raise
         except ClaimLost as error:
             log.warning("%s", error)
         except Exception as error:
             # A bug or a full disk must not end the loop, nor be tried for ever: it counts as an attempt.
             log.exception("%s could not be spoken", claimed.task_id, extra={"task": claimed.task_id})
-            self._store.give_back(claimed, f"internal error: {type(error).__name__}")
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            self._store.give_back(claimed, f"internal error: {reason}", attempts=claimed.attempts + 1)
 
     def _end(self, claimed: Claim, error: str) -> None:
         log.warning("%s failed: %s", claimed.task_id, error, extra={"action": "task_failed", "task": claimed.task_id})
@@ -148,13 +154,18 @@ class Worker:
         return _Work(claimed, facts, prompt, prompt_sha256, shelf, segments)
 
     def _split(self, claimed: Claim, shelf: Shelf, key: str) -> list[Segment]:
-        self._store.charge(claimed)
+        self._charge(claimed)
         segments = self._host.split(claimed.text, dict(claimed.options))
         self._store.survived(claimed)
         if not segments:
             raise SpeechFailed("nothing in the text can be spoken")
         shelf.keep_plan(key, [dataclasses.asdict(segment) for segment in segments])
         return segments
+
+    def _charge(self, claimed: Claim) -> None:
+        """Count an attempt, with a living engine at hand: one that died before is not this speech's doing."""
+        self._host.load()
+        self._store.charge(claimed)
 
     def _speak(self, work: _Work) -> None:
         missing = work.shelf.missing(len(work.segments))
@@ -169,7 +180,7 @@ class Worker:
             raise _Cancelled
 
     def _speak_batch(self, work: _Work, batch: list[int]) -> None:
-        self._store.charge(work.claimed)
+        self._charge(work.claimed)
         spoken = self._host.speak([_utterance(work, index) for index in batch])
         pairs = zip(batch, spoken.results, strict=True)
         done = [(index, result) for index, result in pairs if not isinstance(result, SegmentError)]
@@ -186,6 +197,8 @@ class Worker:
             seconds = audio.write(draft.file, claimed.format, work.facts.sample_rate, _pieces(work))
             digest = draft.seal()
             self._store.publishing(claimed, digest)
+            if self._store.cancel_requested(claimed):
+                raise _Cancelled
             draft.publish(claimed.file_name, overwrite=claimed.overwrite, own=claimed.digest)
         self._store.complete(claimed, seconds)
         work.shelf.clear()

@@ -222,10 +222,15 @@ class Store:
         with self._writer.begin() as connection:
             work.finish(connection, claimed, State.CANCELLED, str(State.CANCELLED))
 
-    def give_back(self, claimed: Claim, error: str | None = None) -> None:
-        """Put the speech back among the waiting, unless its task was cancelled meanwhile; `error` says why."""
+    def give_back(self, claimed: Claim, error: str | None = None, attempts: int | None = None) -> None:
+        """Put the speech back among the waiting, unless its task was cancelled meanwhile.
+
+        Args:
+            error: why. attempts: what to count from now on; None leaves the count.
+        """
+        counted = {} if attempts is None else {"attempts": attempts}
         with self._writer.begin() as connection:
-            work.change(connection, claimed, error=error)
+            work.change(connection, claimed, error=error, **counted)
             self._end_or_give_back(connection, claimed)
 
     def _change(self, claimed: Claim, **values: Any) -> None:
