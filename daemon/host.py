@@ -69,6 +69,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._facts: Facts | None = None
+        self._abandoned = False
         self.state = HostState.STOPPED
         self.reason = "the engine has not been loaded yet"
 
@@ -88,8 +89,11 @@ class Host:
         Raises:
             EngineUnavailable: it cannot be loaded.
         """
-        if self._facts is not None:
+        if self._facts is not None and self._alive():
             return self._facts
+        if self._facts is not None:
+            log.error("the engine's process died while it was idle; it is replaced", extra={"action": "engine_died"})
+        self._remove()
         self.state, self.reason = HostState.LOADING, "the engine is loading"
         try:
             self._facts = self._start()
@@ -133,7 +137,8 @@ class Host:
         return Spoken(tuple(results), answer["took"])
 
     def abandon_load(self) -> None:
-        """Make a `load` that is under way fail at once; safe from any thread."""
+        """Make a `load` that is under way fail at once, and every later one; safe from any thread."""
+        self._abandoned = True
         process = self._process
         if self.state is HostState.LOADING and process:
             process.kill()
@@ -148,24 +153,37 @@ class Host:
         self._remove()
         self.state, self.reason = HostState.STOPPED, "the engine was stopped"
 
+    def _alive(self) -> bool:
+        """Whether the process is still there: it may have died while nobody spoke, which is no speech's fault."""
+        return self._process is not None and self._process.poll() is None
+
     def _start(self) -> Facts:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "daemon.engines.process", str(theirs.fileno()), str(os.getpid())]
-        with theirs:
-            # A session of its own: a Ctrl-C in the terminal reaches the daemon only, which stops in good order.
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-        ours.settimeout(self._timeout)  # a hung engine does not even read
-        self._line = ours
         settings = dataclasses.asdict(self._settings)
         settings |= {key: str(value) for key, value in settings.items() if isinstance(value, os.PathLike)}
         try:
-            wire.send(ours, {"name": self.name, "log_level": self._log_level} | settings)
-            answer, _ = wire.receive(ours, _LOAD_TIMEOUT)
+            line = self._spawn()
+            if self._abandoned:
+                raise EngineUnavailable("the daemon is being stopped")
+            wire.send(line, {"name": self.name, "log_level": self._log_level} | settings)
+            answer, _ = wire.receive(line, _LOAD_TIMEOUT)
         except (TimeoutError, wire.WireBroken, OSError) as error:
-            raise EngineUnavailable(f"the engine could not be loaded: {self._epitaph(error)}") from None
+            reason = self._epitaph(error, _LOAD_TIMEOUT)
+            raise EngineUnavailable(f"the engine could not be loaded: {reason}") from None
         if "unavailable" in answer:
             raise EngineUnavailable(answer["unavailable"])
         return Facts(**answer)
+
+    def _spawn(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        self._line = ours
+        ours.settimeout(self._timeout)  # a hung engine does not even read
+        command = [sys.executable, "-m", "daemon.engines.process", str(theirs.fileno()), str(os.getpid())]
+        with theirs:
+            # A session of its own: a Ctrl-C in the terminal reaches the daemon only, which stops in good order.
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        return ours
 
     def _call(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         self.load()
@@ -175,18 +193,18 @@ class Host:
             wire.send(self._line, message)
             return wire.receive(self._line, self._timeout)
         except (TimeoutError, wire.WireBroken, OSError) as error:
-            reason = self._epitaph(error)
+            reason = self._epitaph(error, self._timeout)
             self._remove()
             self.state, self.reason = HostState.STOPPED, reason
             log.error("%s; it will be replaced", reason, extra={"action": "engine_died"})
             raise EngineDied(reason) from None
 
-    def _epitaph(self, error: Exception) -> str:
-        """Why the process is no use any more, in words."""
+    def _epitaph(self, error: Exception, patience: float) -> str:
+        """Why the process is no use any more, in words; it had `patience` seconds to answer."""
         if isinstance(error, TimeoutError):
-            return f"the engine did not answer within {self._timeout:g} s"
+            return f"the engine did not answer within {patience:g} s"
         if self._process is None:
-            return "the engine's process is gone"
+            return f"the engine's process could not be started: {error}"
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(_GOODBYE_TIMEOUT)
             if status < 0:

@@ -59,7 +59,9 @@ def _exactly(line: socket.socket, count: int, deadline: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < count:
         if deadline is not None:
-            line.settimeout(max(deadline - time.monotonic(), 0.001))
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError("the frame did not come in time")
+            line.settimeout(left)
         try:
             part = line.recv(min(count - len(parts), 1 << 20))
         except ConnectionError as error:
