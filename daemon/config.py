@@ -16,10 +16,16 @@ from daemon.schema import Strict, first_complaint
 DEFAULT_FILES = (Path("config.yaml"), Path("/etc/indexttsd/config.yaml"))
 
 
+#: The longest time that may be asked for, in seconds: beyond some years the operating system's clocks overflow.
+_WEEK = 7 * 24 * 3600
+
+
 def _beside_config(value: object, info: ValidationInfo) -> object:
     """A path as written is relative to the configuration's folder."""
-    if not isinstance(value, str | Path) or not str(value):
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("must name a path")
+    if str(value).startswith("~"):
+        raise ValueError("must not begin with '~', which is not expanded here; give the folder's real name")
     base = Path((info.context or {}).get("base", "."))
     return Path(os.path.normpath(base / value))
 
@@ -64,7 +70,7 @@ class WorkerConfig(Strict):
     """Patience of the loop. `segment_timeout` is in seconds."""
 
     max_attempts: int = Field(3, ge=1)
-    segment_timeout: float = Field(600, gt=0)
+    segment_timeout: float = Field(600, gt=0, le=_WEEK)
 
 
 class PromptsConfig(Strict):
@@ -76,8 +82,8 @@ class PromptsConfig(Strict):
 class InboxConfig(Strict):
     """Patience of the drop folder, in seconds."""
 
-    settle_seconds: float = Field(2, ge=0)
-    rescan_seconds: float = Field(30, gt=0)
+    settle_seconds: float = Field(2, ge=0, le=_WEEK)
+    rescan_seconds: float = Field(30, gt=0, le=_WEEK)
 
 
 class LimitsConfig(Strict):
@@ -139,13 +145,17 @@ def load(file: Path) -> Config:
     """
     file = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow a symlinked config to other folders
     node = _nodes(file)
-    _refuse_duplicates(file, node, ())
+    try:
+        _refuse_duplicates(file, node, ())
+    except RecursionError:
+        raise ConfigError(f"{file} holds an alias of a table within that table") from None
     try:
         config = Config.model_validate(_with_all_sections(_plain(file, node)), context={"base": file.parent})
     except ValidationError as error:
         found = first_complaint(error, Config)
         raise _complaint(file, node, found.path, found.sentence) from None
     object.__setattr__(config, "_file", file)
+    _check_inbox(config)
     _check_roots(config)
     return config
 
@@ -161,7 +171,9 @@ def _nodes(file: Path) -> yaml.Node | None:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{file}, line {line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deeply") from None
 
 
 def _with_all_sections(table: dict[str, Any]) -> dict[str, Any]:
@@ -217,6 +229,16 @@ def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
+
+
+def _check_inbox(config: Config) -> None:
+    """What lies in the inbox is taken for a dropped file and moved away."""
+    inbox = config.paths.inbox.resolve()
+    for key, path in {"state": config.paths.state, "prompts": config.paths.prompts}.items():
+        if path.resolve().is_relative_to(inbox):
+            raise config.complaint(f"{path} may not equal or lie inside paths.inbox", "paths", key)
+    if config.file.parent.resolve() == inbox:
+        raise config.complaint("the inbox may not hold the configuration file", "paths", "inbox")
 
 
 def _check_roots(config: Config) -> None:
