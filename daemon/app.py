@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from daemon import logs
 from daemon.api import Api, Guard, Server, listen
 from daemon.bell import Bell
 from daemon.config import Config
@@ -187,25 +187,9 @@ def make_folders(config: Config) -> None:
     (paths.state / "cache").mkdir(exist_ok=True)
 
 
-def set_up_log(level: str) -> None:
-    """Log lines to standard error, one line each: what came from outside is shown with its control signs escaped."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-
-
-class _OneLine(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return "".join(_visible(sign) for sign in super().formatMessage(record))
-
-
-def _visible(sign: str) -> str:
-    return sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode()
-
-
 def serve(config: Config) -> int:
     """Run a daemon; the exit code. Raises ConfigError."""
-    set_up_log(config.log.level)
+    logs.set_up(config.log.level)
     return App(config).run()
 
 

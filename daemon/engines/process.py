@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon import wire
+from daemon import logs, wire
 from daemon.audio import Audio
 from daemon.engines import SPECS
 from daemon.engines.base import Engine, EngineSettings, Segment, SegmentError, Utterance
@@ -50,7 +50,7 @@ def _die_with(parent: int) -> None:
 
 def _serve(line: socket.socket) -> None:
     request, _ = wire.receive(line)
-    logging.basicConfig(level=request["log_level"].upper(), format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(request["log_level"])
     try:
         engine = SPECS[request["name"]].load(_settings(request))
     except EngineUnavailable as error:
