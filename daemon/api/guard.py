@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from daemon import strict_json
 from daemon.errors import BadRequest, Forbidden, RequestRefused
@@ -15,6 +15,7 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _WRITES = ("POST", "PUT", "PATCH")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(:[0-9]*)?", re.ASCII)
 
 
 class Guard:
@@ -37,7 +38,7 @@ class Guard:
         """Check, then pass on."""
         environ["PATH_INFO"] = environ.get("PATH_INFO", "/").rstrip("/") or "/"
         origin = environ.get("HTTP_ORIGIN", "").lower()
-        extra = [("X-Content-Type-Options", "nosniff"), *self._cors(origin)]
+        extra = [("X-Content-Type-Options", "nosniff"), *self._cors(environ.get("HTTP_ORIGIN", ""))]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, [*headers, *extra], *rest)
@@ -45,7 +46,7 @@ class Guard:
         try:
             self._check(environ, origin)
         except RequestRefused as error:
-            return _refuse(start, "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request", error)
+            return _refuse(start, environ, error)
         if environ["REQUEST_METHOD"] == "OPTIONS" and origin in self._origins:
             start("200 OK", [("Content-Type", "application/json")])
             return [b"{}"]
@@ -57,19 +58,20 @@ class Guard:
             raise BadRequest("send exactly one Host header")
         if _bare(host) not in self._hosts:
             raise Forbidden(f"this server is not called {host!r}; server.hosts lists further names")
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host.lower():
+        if origin and origin not in self._origins and origin.partition("://")[2] != host.lower():
             raise Forbidden(f"pages of {origin!r} may not call this server; server.cors_origins lists those that may")
         if environ.get("HTTP_SEC_FETCH_SITE", "").lower() == "cross-site" and origin not in self._origins:
             raise Forbidden("pages of other sites may not call this server")
         _check_type(environ)
+        _check_path(environ["PATH_INFO"])
 
     def _cors(self, origin: str) -> list[tuple[str, str]]:
-        if origin not in self._origins:
+        if origin.lower() not in self._origins:
             return []
         return [
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
-            ("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key"),
+            ("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key, Range"),
             ("Vary", "Origin"),
         ]
 
@@ -82,15 +84,25 @@ def _check_type(environ: Environ) -> None:
         raise BadRequest("a browser must send Content-Type: application/json")
 
 
+def _check_path(path: str) -> None:
+    """Bottle would leave out what is not UTF-8, and so find a task by a name that is not its own."""
+    try:
+        path.encode("latin-1").decode()  # WSGI hands bytes over as Latin-1
+    except UnicodeDecodeError:
+        raise BadRequest("the address is not UTF-8") from None
+
+
 def _bare(host: str) -> str:
-    """A Host header's name without its port, in lower case."""
+    """A Host header's name without its port, in lower case; empty if it is no name."""
     name = host.strip().lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return f"[{name}]" if name.count(":") > 1 else name.partition(":")[0].rstrip(".")
+    if name.count(":") > 1 and not name.startswith("["):
+        name = f"[{name}]"  # an IPv6 address as the configuration may have it
+    found = _HOST.fullmatch(name)
+    return found[1] if found else ""
 
 
-def _refuse(start: StartResponse, status: str, error: RequestRefused) -> list[bytes]:
+def _refuse(start: StartResponse, environ: Environ, error: RequestRefused) -> list[bytes]:
+    status = "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request"
     body = strict_json.dumps({"detail": str(error)}).encode()
     start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

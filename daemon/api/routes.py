@@ -12,6 +12,7 @@ import bottle
 
 import daemon
 from daemon import strict_json
+from daemon.api import sound
 from daemon.bell import Bell
 from daemon.errors import BadRequest, Conflict, Forbidden, NotFound, QueueFull, RequestRefused, TooLarge
 from daemon.intake import Intake
@@ -88,7 +89,7 @@ class Api:
         _, reason, _ = self._health()
         if reason is None:
             return {"status": "ready"}
-        return bottle.HTTPResponse(strict_json.dumps({"detail": reason}), 503)
+        return _json_response(503, reason)
 
     def list_prompts(self) -> object:
         """The names a request may give as `prompt_path`."""
@@ -96,14 +97,13 @@ class Api:
 
     def create(self, *, batch: bool) -> object:
         """Accept a task or a batch; answered when it is durable."""
-        key = bottle.request.get_header("Idempotency-Key")
-        receipt = self._intake.submit(self._body(), batch=batch, key=key)
+        receipt = self._intake.submit(self._body(), batch=batch, key=_header("Idempotency-Key"))
         self._bell.ring()
         return receipt.answer()
 
     def list_tasks(self) -> object:
         """A page of tasks, newest first."""
-        query = bottle.request.query.decode()
+        query = _query()
         limit = _limit(query.get("limit"))
         found = self._store.tasks(_states(query.get("status")), limit + 1, _after(query.get("after")))
         page = found[:limit]
@@ -133,9 +133,10 @@ class Api:
             raise Conflict(f"Task '{task_id}' is a batch of many files; find them in its output_directory")
         if task.state is not State.COMPLETED:
             raise Conflict(f"Task '{task_id}' has no audio; it is {view(task)['status']}")
-        if not Path(task.directory, task.file_name).is_file():
-            raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}")
-        return bottle.static_file(task.file_name, root=task.directory, mimetype=_MEDIA_TYPES[task.format])
+        try:
+            return sound.send(Path(task.directory, task.file_name), _MEDIA_TYPES[task.format])
+        except FileNotFoundError:
+            raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}") from None
 
     def stats(self) -> object:
         """Counts, and how the engine is."""
@@ -171,8 +172,6 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
         except Exception:  # noqa: BLE001 - logged whole, by a name the client gets
             return _internal_error()
         if isinstance(result, bottle.HTTPResponse):
-            if not isinstance(result, bottle.HTTPError) and result.status_code >= 300:
-                result.content_type = "application/json"
             return result
         bottle.response.content_type = "application/json"
         return strict_json.dumps(result)
@@ -211,6 +210,22 @@ def _framework_error(error: bottle.HTTPError) -> str:
         log.error("internal error %s: %s", name, error.exception, extra={"action": "internal_error"})
         return strict_json.dumps({"detail": f"internal error {name}"})
     return strict_json.dumps({"detail": details.get(error.status_code, str(error.body))})
+
+
+def _header(name: str) -> str | None:
+    try:
+        value: str | None = bottle.request.get_header(name)
+    except UnicodeDecodeError:
+        raise BadRequest(f"the header {name} is not UTF-8") from None
+    return value
+
+
+def _query() -> Mapping[str, str]:
+    try:
+        query: Mapping[str, str] = bottle.request.query.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the address is not UTF-8") from None
+    return query
 
 
 def _limit(text: str | None) -> int:
