@@ -29,24 +29,35 @@ class Complaint:
     sentence: str
 
 
-#: pydantic's error type -> what the value must be.
-_MUST_BE = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "list_type": "a list",
-    "path_type": "a path",
+#: pydantic's error type -> the sentence, with pydantic's own words for the bound or the values it expected.
+_SENTENCES = {
+    "missing": "the key '{key}' is missing",
+    "string_type": "'{key}' must be a string",
+    "int_type": "'{key}' must be a whole number",
+    "int_from_float": "'{key}' must be a whole number",
+    "float_type": "'{key}' must be a number",
+    "finite_number": "'{key}' must be a finite number",
+    "bool_type": "'{key}' must be true or false",
+    "dict_type": "'{key}' must be an object",
+    "model_type": "'{key}' must be an object",
+    "list_type": "'{key}' must be a list",
+    "path_type": "'{key}' must be a path",
+    "greater_than": "'{key}' must be more than {gt}",
+    "greater_than_equal": "'{key}' must be at least {ge}",
+    "less_than_equal": "'{key}' must be at most {le}",
+    "less_than": "'{key}' must be less than {lt}",
+    "too_short": "'{key}' must not be empty",
+    "string_too_short": "'{key}' must not be empty",
+    "literal_error": "'{key}' must be {expected}, not {shown}",
+    "value_error": "{error}",
 }
+_LONGEST_SHOWN = 60
 
 
 def first_complaint(error: ValidationError, model: type[BaseModel]) -> Complaint:
     """The first error of a failed validation of `model`, as a sentence."""
-    details = error.errors(include_url=False)[0]
+    # An unknown key comes first: "the key 'text' is missing" would not tell who wrote 'txt' what to do.
+    details = min(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
     path = tuple(part for part in details["loc"] if part != "[key]")
     return Complaint(path, _sentence(details, path, model))
 
@@ -58,36 +69,30 @@ def without_nulls(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any
 
 def _sentence(details: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel]) -> str:
     kind, key = details["type"], ".".join(map(str, path))
-    context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key '{key}'; did you mean '{_nearest(path, model)}'?"
-    if kind == "missing":
-        return f"the key '{key}' is missing"
-    if kind in _MUST_BE:
-        return f"'{key}' must be {_MUST_BE[kind]}"
-    if kind == "literal_error":
-        return f"'{key}' must be {context['expected']}, not {_shown(details['input'])}"
-    if kind == "value_error":
-        return str(context["error"])
+        return _unknown(path, model)
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(key=key, shown=_cut(repr(details["input"])), **details.get("ctx", {}))
     return f"'{key}' is not valid: {details['msg'][:1].lower()}{details['msg'][1:]}"
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
-def _nearest(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    """The valid key most like the wrong one; an alias counts as the key it stands for."""
-    for part in path[:-1]:
+def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """Names the valid key most like the wrong one; an alias counts as the key it stands for."""
+    above, wrong = path[:-1], _cut(str(path[-1]))
+    for part in above:
         model = _model_of(model.model_fields[str(part)].annotation)
+    key = ".".join([*map(str, above), wrong])
     fields = model.model_fields
     if not fields:
-        return "no key at all: none is taken here"
-    name = difflib.get_close_matches(str(path[-1]), fields, n=1, cutoff=0.0)[0]
+        return f"unknown key '{key}'; no key is known here"
+    name = difflib.get_close_matches(wrong, fields, n=1, cutoff=0.0)[0]
     extra = fields[name].json_schema_extra
     stands_for = extra.get("stands_for") if isinstance(extra, dict) else None
-    return ".".join([*map(str, path[:-1]), str(stands_for or name)])
+    return f"unknown key '{key}'; did you mean '{'.'.join([*map(str, above), str(stands_for or name)])}'?"
 
 
 def _model_of(annotation: Any) -> type[BaseModel]:

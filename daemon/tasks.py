@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -125,7 +126,7 @@ def file_name_fault(name: str) -> str | None:
         return "must not contain a path"
     if name.startswith((".", "~")):
         return "must not begin with '.' or '~'"
-    if any(ord(sign) < ord(" ") or sign == "\x7f" for sign in name):
+    if any(unicodedata.category(sign) == "Cc" for sign in name):
         return "must not contain control characters"
     if len(name.encode()) > 255:
         return "is longer than 255 bytes"
