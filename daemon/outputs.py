@@ -13,8 +13,9 @@ from typing import Self
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.files import rename_new
 
-#: Linux's own limits (limits.h). Without the first, one request could make a folder a million levels deep.
-_PATH_BYTES, _NAME_BYTES = 4000, 255
+#: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
+_NAME_BYTES = 255
+_PATH_BYTES = 4096 - _NAME_BYTES - 2
 
 _TEMPORARY_PREFIX = ".indexttsd-"
 
@@ -52,8 +53,10 @@ class Outputs:
         if fault := _path_fault(path):
             raise BadRequest(f"'output_path' {fault}")
         absolute = os.path.isabs(path)  # noqa: PTH117
-        used = Path(os.path.normpath(self.first_root / path))
+        used = Path("/", os.path.normpath(self.first_root / path).lstrip("/"))  # POSIX lets two leading slashes stay
         shown = path if absolute else str(used)
+        if len(os.fsencode(used)) > _PATH_BYTES:
+            raise BadRequest(f"'output_path' is longer than {_PATH_BYTES} bytes")
         if self._root_of(used) is None:
             raise BadRequest(f"'output_path' must lie in one of the folders that output.roots allows, not in {path!r}")
         return shown, str(used)
@@ -72,12 +75,18 @@ class Outputs:
             raise BadRequest(f"'output_path' {directory!r} cannot be written to: {_reason(error)}") from None
 
     def existing(self, directory: str, names: Sequence[str]) -> list[str]:
-        """Which of these names are taken in the folder."""
+        """Which of these names are taken in the folder.
+
+        Raises:
+            BadRequest: it cannot be looked into.
+        """
         try:
             with self._opened(Path(directory), make=False) as folder:
                 return [name for name in names if _exists(folder, name)]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise BadRequest(f"'output_path' {directory!r} cannot be used: {_reason(error)}") from None
 
     @contextlib.contextmanager
     def draft(self, directory: str, owner: str) -> Iterator[Draft]:
@@ -106,10 +115,14 @@ class Outputs:
         root = self._root_of(directory)
         if root is None:
             raise PermissionError(errno.EACCES, "it lies outside output.roots")
+        if make:
+            root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for part in directory.relative_to(root).parts:
-                descriptor = _step_into(descriptor, part, make=make)
+                deeper = _step_into(descriptor, part, make=make)
+                os.close(descriptor)
+                descriptor = deeper
             yield descriptor
         finally:
             os.close(descriptor)
@@ -134,9 +147,11 @@ class Draft:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._name, dir_fd=self._folder)
+        try:
+            self.file.close()  # on a full disk this raises
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self._folder)
 
     def seal(self) -> str:
         """Bring all that was written to the disk; returns its SHA-256."""
@@ -181,13 +196,10 @@ def _path_fault(path: str) -> str | None:
 
 
 def _step_into(descriptor: int, part: str, *, make: bool) -> int:
-    try:
-        if make:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=descriptor)
-        return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(part, dir_fd=descriptor)
+    return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
 
 
 def _exists(folder: int, name: str) -> bool:
