@@ -53,12 +53,18 @@ def lock(file: Path, what: str) -> int:
     """Hold `file` locked until the returned descriptor is closed or this process ends.
 
     Raises:
-        ConfigError: another process holds it; `what` names what it guards.
+        ConfigError: another process holds it, or it cannot be locked at all; `what` names what it guards.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise ConfigError(f"{what} cannot be used: {file} cannot be opened: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise ConfigError(f"another indexttsd is using {what}; stop it, or configure another folder") from None
+    except OSError as error:  # a network file system without locks
+        os.close(descriptor)
+        raise ConfigError(f"{what} cannot be used: {file} cannot be locked: {error.strerror}") from None
     return descriptor
