@@ -61,15 +61,21 @@ class Prompts:
             raise SpeechFailed(f"the prompt '{name}' is no longer in the prompts folder") from None
 
     def _catalogue(self) -> dict[str, Path]:
-        with os.scandir(self._folder) as entries:
-            return {entry.name: self._folder / entry.name for entry in entries if _is_recording(entry)}
+        try:
+            with os.scandir(self._folder) as entries:
+                return {entry.name: self._folder / entry.name for entry in entries if _is_recording(entry)}
+        except OSError:  # a folder that was removed holds no prompts
+            return {}
 
 
 def _is_recording(entry: os.DirEntry[str]) -> bool:
     name = entry.name
     if name.startswith(".") or not name.lower().endswith(SUFFIXES) or name != name.encode(errors="replace").decode():
         return False
-    return entry.is_file()
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads in circles
+        return False
 
 
 def content_hash(file: Path) -> str:
