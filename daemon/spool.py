@@ -31,8 +31,9 @@ class Spool:
 
     def sweep(self, keep: set[int]) -> None:
         """Remove the shelves of all speeches but these."""
+        kept = {str(speech) for speech in keep}
         for folder in self._folder.iterdir():
-            if folder.name not in map(str, keep):
+            if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
