@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 
@@ -15,7 +16,7 @@ EXIT_CODES: Mapping[type[IndexttsdError], int] = {ConfigError: 78, DaemonUnreach
 
 
 def main() -> None:
-    """Run a command; a mistake of the user's is one line, never a traceback."""
+    """Run a command; whatever goes wrong is one line, never a traceback."""
     try:
         cli(prog_name="indexttsd")
     except IndexttsdError as error:
@@ -24,6 +25,10 @@ def main() -> None:
     except BrokenPipeError:  # `indexttsd tasks | head`
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        logging.getLogger("indexttsd").debug("unforeseen", exc_info=True)
+        click.echo(f"indexttsd: {type(error).__name__}: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon import app
 from daemon.config import Config
 from daemon.errors import BadRequest, EngineUnavailable
-from daemon.inbox import read_dropped
+from daemon.inbox.looks import is_ignored, read_dropped
 from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
@@ -60,9 +60,15 @@ def of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:
         yield _file(config, intake, file)
 
 
+def _read(file: Path, max_bytes: int) -> bytes:
+    if not file.name.lower().endswith(".json") or is_ignored(file.name):
+        raise BadRequest("the inbox reads only names that end in .json and do not begin with '.'")
+    return read_dropped(file, max_bytes)
+
+
 def _file(config: Config, intake: Intake, file: Path) -> Finding:
     try:
-        tasks = intake.check(read_dropped(file, config.server.max_body_bytes), file.name)
+        tasks = intake.check(_read(file, config.server.max_body_bytes), file.name)
     except BadRequest as error:
         place = "" if error.index is None else f"object {error.index}: "
         return Finding(str(file), False, f"{place}{error}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daemon.config import ServerConfig
-from daemon.errors import DaemonUnreachable, RequestRefused
+from daemon.errors import BadRequest, DaemonUnreachable, RequestRefused
 
 _TIMEOUT_SECONDS = 60
 _REFUSED = 400
@@ -30,7 +30,7 @@ class Client:
         """Post one task or batch, told apart by `speeches`."""
         body = {key: value for key, value in item.items() if key != "idempotency_key"}
         key = item.get("idempotency_key")
-        headers = {} if key is None else {"Idempotency-Key": str(key)}
+        headers = {} if key is None else {"Idempotency-Key": _header(key)}
         return self._ask("POST", "batch_tasks" if "speeches" in item else "tasks", body, headers)
 
     def tasks(self, status: str | None, limit: int) -> dict[str, Any]:
@@ -67,6 +67,12 @@ class Client:
         if status >= _REFUSED:
             raise RequestRefused(str(answer.get("detail", answer)))
         return dict(answer)
+
+
+def _header(key: object) -> str:
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable():
+        raise BadRequest("over HTTP an idempotency key must be a string of printable ASCII characters")
+    return key
 
 
 def follow(client: Client, task_id: str, wait: float) -> Iterator[dict[str, Any]]:

@@ -54,7 +54,11 @@ def prompts(config_file: Path | None, as_json: bool) -> None:
 
     config = load_config(config_file)
     names = Prompts(config.paths.prompts, config.prompts.default).names()
-    click.echo(json.dumps({"prompts": names}, ensure_ascii=False) if as_json else "\n".join(names))
+    if as_json:
+        click.echo(json.dumps({"prompts": names}, ensure_ascii=False))
+        return
+    for name in names:
+        click.echo(name)
 
 
 @click.command()

@@ -29,7 +29,7 @@ def _client(config_file: Path | None) -> Client:
 def submit(file: BinaryIO, config_file: Path | None, as_json: bool) -> None:
     """Post each JSON object of FILE (- for standard input): a task, a batch, or an array of them."""
     from daemon import strict_json  # noqa: PLC0415
-    from daemon.errors import BadRequest  # noqa: PLC0415
+    from daemon.errors import BadRequest, RequestRefused  # noqa: PLC0415
 
     client = _client(config_file)
     content = strict_json.parse(file.read())
@@ -37,8 +37,11 @@ def submit(file: BinaryIO, config_file: Path | None, as_json: bool) -> None:
     objects = [item for item in items if isinstance(item, dict)]
     if not objects or len(objects) < len(items):
         raise BadRequest("the file must hold one JSON object or an array of them")
-    for item in objects:
-        receipt = client.submit(item)
+    for index, item in enumerate(objects):
+        try:
+            receipt = client.submit(item)
+        except RequestRefused as error:
+            raise RequestRefused(f"object {index}: {error}" if len(objects) > 1 else str(error)) from None
         click.echo(json.dumps(receipt) if as_json else receipt["task_id"])
 
 

@@ -64,6 +64,8 @@ def speak_once(config: Config, text: str, output: Path | None, prompt: str | Non
     seed = random.randint(0, MAX_SEED) if seed is None else seed  # noqa: S311
     with app.speaking_once(config) as host:
         segments = host.split(text, {})
+        if not segments:
+            raise SpeechFailed("nothing in the text can be spoken")
         speaking = _Speaking(host, prompts.file(name), seed)
         seconds = _write(target, host.load().sample_rate, _shown(speaking.pieces(segments), len(segments)))
     return {
