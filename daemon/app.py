@@ -21,6 +21,7 @@ from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSettings, EngineSpec
+from daemon.errors import ConfigError, IndexttsdError
 from daemon.files import lock
 from daemon.host import Host, HostState
 from daemon.inbox import Inbox
@@ -49,7 +50,7 @@ class App:
         self._broken = False
         spec = engine_spec(config)
         with contextlib.ExitStack() as undo:
-            listener = listen(config.server.host, config.server.port)
+            listener = _listener(config)
             undo.callback(listener.close)
             make_folders(config)
             self._lock = lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
@@ -136,6 +137,13 @@ class App:
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
+def _listener(config: Config) -> socket.socket:
+    try:
+        return listen(config.server.host, config.server.port)
+    except ConfigError as error:
+        raise config.complaint(str(error), "server", "host" if "server.host" in str(error) else "port") from None
+
+
 def engine_spec(config: Config) -> EngineSpec:
     """The configured engine's table entry, its options checked.
 
@@ -190,7 +198,13 @@ def make_folders(config: Config) -> None:
 def serve(config: Config) -> int:
     """Run a daemon; the exit code. Raises ConfigError."""
     logs.set_up(config.log.level)
-    return App(config).run()
+    try:
+        return App(config).run()
+    except IndexttsdError:
+        raise
+    except Exception:
+        log.critical("the daemon cannot run", exc_info=True, extra={"action": "broke"})
+        return 1
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ def _complaint(file: Path, node: yaml.Node | None, path: tuple[str | int, ...], 
     line = _line(node, path)
     where = f"{file}, line {line}" if line else f"{file}"
     key = ".".join(map(str, path))
-    return ConfigError(f"{where}: {sentence}" if f"'{key}" in sentence else f"{where}: '{key}': {sentence}")
+    return ConfigError(f"{where}: {sentence}" if key in sentence else f"{where}: '{key}': {sentence}")
 
 
 def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:

@@ -30,8 +30,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ConfigError(f"server.host {host!r} is no address of this machine: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"server.host {host!r} is no address of this machine: {error}") from None
     if not ipaddress.ip_address(address[0]).is_loopback:
         raise ConfigError(
             f"server.host {host} is reachable from other machines, and there is no token to keep strangers out; "
