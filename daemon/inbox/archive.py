@@ -26,6 +26,11 @@ class Archive:
         self._folder = folder
         self._note_suffix = note_suffix
 
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self._folder.name
+
     def prepare(self) -> None:
         """Make the folder, and sweep what a dead daemon left in it."""
         self._folder.mkdir(exist_ok=True)
@@ -41,19 +46,41 @@ class Archive:
                 return candidate
         raise FileExistsError(f"{self._folder} holds a million files named {name!r}")
 
-    def put(self, source: Path, name: str, note: object) -> None:
-        """Move `source` here as `name`, its note first: whoever sees the file finds the note beside it."""
+    def put(self, source: Path | None, name: str, note: object) -> None:
+        """Move `source` here as `name`, its note first: whoever sees the file finds the note beside it.
+
+        Args:
+            source: None when the file is gone and only its note can be left.
+
+        Raises:
+            OSError: it could not be moved; then there is no note either.
+        """
+        self._folder.mkdir(exist_ok=True)
         self._write(name + self._note_suffix, note)
-        if os.path.lexists(source):  # else an earlier try came this far
+        if source is None:
+            return
+        try:
             rename_new(str(source), str(self._folder / name))
+        except OSError:
+            self.withdraw(name)
+            raise
+
+    def withdraw(self, name: str) -> None:
+        """Remove the note that was written for `name`, unless the file is there."""
+        if not os.path.lexists(self._folder / name):
+            (self._folder / (name + self._note_suffix)).unlink(missing_ok=True)
 
     def _write(self, name: str, note: object) -> None:
         part = self._folder / f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}.part"
-        with part.open("w", encoding="utf-8") as file:
-            file.write(strict_json.dumps(note) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self._folder / name)  # noqa: PTH105
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(strict_json.dumps(note) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            rename_new(str(part), str(self._folder / name))
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def shortened(name: str) -> str:

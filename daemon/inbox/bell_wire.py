@@ -69,8 +69,8 @@ class BellWire:
 
     def close(self) -> None:
         """Stop watching."""
-        if self._observer is not None and self._observer.is_alive():
-            self._observer.stop()
+        if self._observer is not None:
+            self._observer.stop()  # also where its thread has died: its emitters live on
             self._observer.join()
         self._observer = self._watched = None
 

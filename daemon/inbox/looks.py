@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import stat
@@ -71,12 +72,12 @@ class Settling:
         self._seen[name] = (look, since)
         return now - since >= self._seconds
 
-    def wait(self) -> float | None:
-        """Seconds until another look may settle something; None when nothing is under way."""
+    def wait(self) -> float:
+        """Seconds until another look may settle something; infinite when nothing is under way."""
         now = time.monotonic()
         remaining = [since + self._seconds - now for _, since in self._seen.values()]
         # What has settled and still lies there is being written, or waits for room: look again in a while.
-        return max(min(remaining), 0.25) if remaining else None
+        return max(min(remaining, default=math.inf), 0.25)
 
     def young(self, name: str) -> bool:
         """Whether `name` looked different, or was not there, less than GRACE seconds ago."""

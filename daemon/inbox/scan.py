@@ -9,16 +9,16 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import strict_json
 from daemon.bell import Bell
 from daemon.config import InboxConfig
 from daemon.errors import BadRequest, ConfigError, RequestRefused
-from daemon.files import lock, rename_new
+from daemon.files import rename_new
 from daemon.inbox.archive import Archive, shortened
 from daemon.inbox.bell_wire import BellWire
+from daemon.inbox.claimed import Claimed, Taken
 from daemon.inbox.looks import Look, Settling, being_written, is_ignored, read_dropped
 from daemon.intake import Intake
 from daemon.store import Drop, Store
@@ -28,15 +28,6 @@ log = logging.getLogger("indexttsd.inbox")
 
 #: Most files taken in one pass, so that ended tasks are archived between two bites of a flood.
 _BITE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A dropped file in .claimed/: its identity, the name it was dropped under, and where it lies."""
-
-    uid: str
-    name: str
-    path: Path
 
 
 class Inbox:
@@ -50,7 +41,7 @@ class Inbox:
         self, folder: Path, config: InboxConfig, max_bytes: int, intake: Intake, store: Store, bell: Bell
     ) -> None:
         self._folder = folder
-        self._claimed = folder / ".claimed"
+        self._claimed = Claimed(folder)
         self._done = Archive(folder / "done", ".result.json")
         self._failed = Archive(folder / "failed", ".error.json")
         self._max_bytes = max_bytes
@@ -61,25 +52,30 @@ class Inbox:
         self._wire = BellWire(folder, bell)
         self._settling = Settling(config.settle_seconds)
         self._stop = threading.Event()
+        self._unread: dict[str, Taken] = {}
+        self._stuck: set[str] = set()
         self.waiting = 0
 
     def open(self) -> None:
-        """Make the folders, become their owner, and go on with what an earlier daemon had taken.
+        """Make the folders and become their owner.
 
         Raises:
             ConfigError: another daemon owns them, or they cannot be used.
         """
         try:
-            self._claimed.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(self._claimed / ".lock", f"the inbox {self._folder}")
-            self._done.prepare()
-            self._failed.prepare()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._own()
         except OSError as error:
             raise ConfigError(f"the inbox {self._folder} cannot be used: {error.strerror}") from None
-        for path in sorted(self._claimed.iterdir()):
-            uid, mark, name = path.name.partition("--")
-            if mark and not self._store.knows_drop(uid):
-                self._read(_Taken(uid, name, path))
+
+    def _own(self) -> None:
+        """Make our folders and own them, at the start and when somebody has removed them meanwhile."""
+        if self._claimed.is_ours():
+            return
+        self._claimed.own()
+        self._done.prepare()
+        self._failed.prepare()
+        self._unread = {taken.uid: taken for taken in self._claimed.files() if not self._store.knows_drop(taken.uid)}
 
     def stop(self) -> None:
         """Let `run` end."""
@@ -90,33 +86,46 @@ class Inbox:
         """Scan whenever the bell rings, when something may have settled, and from time to time, until stopped."""
         while not self._stop.is_set():
             heard = self._bell.rings
+            wait = self._rescan_seconds
             try:
                 self.scan()
+                wait = min(wait, self._settling.wait())
             except OSError as error:
                 log.error("the inbox cannot be looked through: %s", error, extra={"action": "scan_failed"})
-            wait = self._settling.wait()
-            self._bell.wait(heard, self._rescan_seconds if wait is None else min(wait, self._rescan_seconds))
+            self._bell.wait(heard, wait)
         self._wire.close()
-        os.close(self._lock)
+        self._claimed.release()
 
     def scan(self) -> None:
-        """Look at every dropped file once, and put away those whose tasks have ended."""
+        """Look at every dropped file once, and put away those whose tasks have ended.
+
+        Raises:
+            ConfigError: the folders were removed, made again, and have another owner now.
+            OSError: the folder cannot be looked into.
+        """
+        self._own()
         self._wire.ensure()
+        for taken in list(self._unread.values()):
+            with self._reported(taken.name):
+                self._read_again(taken)
         for drop in self._store.ended_drops():
-            with _reported(drop.name):
+            with self._reported(drop.name):
                 self._put_away(drop)
-        if not self._intake.has_room():  # what lies there stays
-            return
         names = self._names()
-        self._settling.keep_only(set(names))
+        room = self._intake.has_room()
+        self._settling.keep_only(set(names if room else []))  # no room: nothing to look at until the bell rings
+        self.waiting = len(names) - (self._take_some(names) if room else 0)
+
+    def _take_some(self, names: list[str]) -> int:
+        """Take what is complete, at most a bite; how many left the folder."""
         taken = 0
         for name in names:
             if taken == _BITE:
                 self._bell.ring()
                 break
-            with _reported(name):
+            with self._reported(name):
                 taken += self._consider(name)
-        self.waiting = len(names) - taken
+        return taken
 
     def _names(self) -> list[str]:
         """What lies in the folder, the longest unchanged first."""
@@ -130,80 +139,104 @@ class Inbox:
         look = Look.at(path)
         if look is None or not self._settling.settled(name, look):
             return False
-        if not look.regular or not name.lower().endswith(".json"):
-            self._refuse(path, name, _why_not(look))
-            return True
-        if not self._complete(path, name) or not self._intake.has_room():
+        writing = being_written(path) if look.regular else False
+        if writing:
             return False
-        return self._take(path, name, look)
-
-    def _complete(self, path: Path, name: str) -> bool:
-        writing = being_written(path)
-        if writing is None and self._settling.young(name):
-            return _parses(path, self._max_bytes)
-        return not writing
+        if fault := _why_not(look, name):
+            self._refuse(path, name, fault)
+            return True
+        if writing is None and self._settling.young(name) and not _parses(path, self._max_bytes):
+            return False
+        return self._intake.has_room() and self._take(path, name, look)
 
     def _take(self, path: Path, name: str, look: Look) -> bool:
-        taken = self._taken(uuid.uuid4().hex, shortened(name))
+        taken = self._claimed.taken(uuid.uuid4().hex, shortened(name))
         try:
             path.rename(taken.path)
         except FileNotFoundError:  # its owner took it back
             return False
+        self._unread[taken.uid] = taken
         if Look.at(taken.path) != look or being_written(taken.path):
             # Somebody opened it between the looks and the move: it is not ours yet.
             with contextlib.suppress(FileExistsError):
                 rename_new(str(taken.path), str(path))
-                return False
+                del self._unread[taken.uid]
+            return False
         self._settling.forget(name)
         self._read(taken)
         return True
 
-    def _taken(self, uid: str, name: str) -> _Taken:
-        return _Taken(uid, name, self._claimed / f"{uid}--{name}")
+    def _read_again(self, taken: Taken) -> None:
+        """Read what was taken but not read to its end: the daemon died, or something was in the way."""
+        if not os.path.lexists(taken.path):
+            del self._unread[taken.uid]
+        elif not being_written(taken.path):
+            self._read(taken)
 
-    def _read(self, taken: _Taken) -> None:
+    def _read(self, taken: Taken) -> None:
         """Turn a taken file into tasks, or refuse it."""
         try:
             data = read_dropped(taken.path, self._max_bytes)
             receipts = self._intake.submit_drop(data, taken.uid, taken.name)
         except RequestRefused as error:
             self._refuse(taken.path, taken.name, error)
-            return
-        ids = " ".join(receipt.task_id for receipt in receipts)
-        log.info("%r became %s", taken.name, ids, extra={"action": "file_taken"})
-        self._bell.ring()
+        else:
+            ids = " ".join(receipt.task_id for receipt in receipts)
+            log.info("%r became %s", taken.name, ids, extra={"action": "file_taken"})
+            self._bell.ring()
+        del self._unread[taken.uid]
 
     def _refuse(self, path: Path, name: str, error: RequestRefused) -> None:
-        log.warning("%r was refused: %s", name, error, extra={"action": "file_rejected"})
-        self._settling.forget(name)
         self._failed.put(path, self._failed.free_name(name), _note(str(error), error, []))
+        self._settling.forget(name)
+        log.warning("%r was refused: %s", name, error, extra={"action": "file_rejected"})
 
     def _put_away(self, drop: Drop) -> None:
+        """Move a file whose tasks have ended; its name is recorded before, so that a crash leaves no second note."""
+        source = self._claimed.taken(drop.uid, drop.name).path
+        there = os.path.lexists(source)
+        if drop.kept_as and there:  # an earlier try got no further than the note
+            self._archive(drop.kept_as).withdraw(_file_name(drop.kept_as))
+        if there or not drop.kept_as:
+            self._archive_as_new(drop, source if there else None)
+        self._store.archive_drop(drop.uid)
+
+    def _archive_as_new(self, drop: Drop, source: Path | None) -> None:
         tasks = self._store.tasks_of_drop(drop.uid)
         faults = [fault for task in tasks if (fault := _fault(task))]
         archive = self._failed if faults else self._done
-        name = drop.kept_as
-        if name is None:
-            name = archive.free_name(drop.name)
-            self._store.keep_drop_as(drop.uid, name)
-        source = self._taken(drop.uid, drop.name).path
+        name = archive.free_name(drop.name)
+        self._store.keep_drop_as(drop.uid, f"{archive.name}/{name}")
         archive.put(source, name, _note("; ".join(faults), None, tasks) if faults else [view(task) for task in tasks])
-        self._store.archive_drop(drop.uid)
+
+    def _archive(self, kept_as: str) -> Archive:
+        return next(archive for archive in (self._done, self._failed) if kept_as.startswith(f"{archive.name}/"))
+
+    @contextlib.contextmanager
+    def _reported(self, name: str) -> Iterator[None]:
+        """One file that cannot be handled must keep neither the others waiting nor the daemon from starting."""
+        try:
+            yield
+        except Exception as error:
+            if name not in self._stuck:  # it is tried again and again, and told once
+                foreseen = isinstance(error, OSError)
+                log.error("%r stays for now: %s", name, error, exc_info=not foreseen, extra={"action": "file_stuck"})
+            self._stuck.add(name)
+        else:
+            self._stuck.discard(name)
 
 
-@contextlib.contextmanager
-def _reported(name: str) -> Iterator[None]:
-    """One file that cannot be moved must not keep the others waiting."""
-    try:
-        yield
-    except OSError as error:
-        log.error("%r cannot be handled now: %s", name, error, extra={"action": "file_stuck"})
-
-
-def _why_not(look: Look) -> BadRequest:
+def _why_not(look: Look, name: str) -> BadRequest | None:
+    """Why this is nothing to read, if so."""
     if not look.regular:
         return BadRequest(f"only *.json files are read here; this is {look.kind}")
-    return BadRequest("only *.json files are read here; rename it if it is one")
+    if not name.lower().endswith(".json"):
+        return BadRequest("only *.json files are read here; rename it if it is one")
+    return None
+
+
+def _file_name(kept_as: str) -> str:
+    return kept_as.partition("/")[2]
 
 
 def _parses(path: Path, max_bytes: int) -> bool:
