@@ -31,7 +31,7 @@ _FRESH = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """A dropped file that became tasks. `kept_as`: the name chosen for it in done/ or failed/, once it is."""
+    """A dropped file that became tasks. `kept_as`: where it goes (`done/NAME`, `failed/NAME`), once chosen."""
 
     uid: str
     name: str

@@ -98,7 +98,7 @@ texts = Table(
     Column("text", Text, nullable=False),
 )
 
-#: One row per dropped file that was taken. `kept_as` is the name chosen for it in done/ or failed/.
+#: One row per dropped file that was taken. `kept_as`: where it goes, `done/NAME` or `failed/NAME`.
 drops = Table(
     "drops",
     metadata,
