@@ -93,7 +93,7 @@ class Intake:
         return self._ledger().room(self._limits.queue)
 
     def _accepted(self, order: _Order) -> NewTask | Receipt:
-        """A known idempotency key is answered from the ledger, whatever has become of prompt and folder since."""
+        """A known idempotency key is answered from the ledger, whatever became of prompt, folder and limits since."""
         return self._ledger().replayed(order.key, order.body_hash, order.index) or self._new_task(order)
 
     def _ledger(self) -> Store:
@@ -129,8 +129,6 @@ class Intake:
         try:
             checked_key = _idempotency_key(key)
             request = _validated(model, {**(defaults or {}), **without_nulls(dict(body), model)})
-            self._check_texts(request)
-            _validated(self._spec.request_options, request.options, "options")
         except BadRequest as error:
             raise BadRequest(str(error), index=index) from None
         asked = strict_json.canonical({"kind": model.__name__, "body": without_nulls(dict(body), model)})
@@ -152,6 +150,8 @@ class Intake:
 
     def _placed(self, order: _Order, *, make: bool) -> NewTask:
         request = order.request
+        self._check_texts(request)
+        _validated(self._spec.request_options, request.options, "options")
         prompt = self._prompts.choose(request.prompt)
         batch = isinstance(request, BatchRequest)
         wanted = request.output_directory if isinstance(request, BatchRequest) else request.output_path
