@@ -1,12 +1,15 @@
-"""Fixtures: real daemons on folders of their own."""
+"""Fixtures: real daemons on folders of their own, and real ledgers."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.store import Store, database
 from tests.live import LiveDaemon
 
 
@@ -30,3 +33,25 @@ def make_daemon(tmp_path: Any) -> Iterator[Callable[..., LiveDaemon]]:
     yield make
     for live in made:
         live.close()
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated ledger without tasks, to copy: the migrations take a process of their own."""
+    file = tmp_path_factory.mktemp("ledger") / "indexttsd.db"
+    database.prepare(file)
+    return file
+
+
+@pytest.fixture
+def ledger_file(tmp_path: Path, empty_ledger: Path) -> Path:
+    """A test's own ledger, without tasks."""
+    return Path(shutil.copy(empty_ledger, tmp_path / "indexttsd.db"))
+
+
+@pytest.fixture
+def store(ledger_file: Path) -> Iterator[Store]:
+    """A test's own ledger, open."""
+    opened = Store(ledger_file)
+    yield opened
+    opened.close()

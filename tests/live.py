@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from daemon.tasks import NewTask
+
 #: How long anything may take on a busy machine before a test gives up. A bound, never a wait: seconds.
 PATIENCE = 60
 
@@ -220,3 +222,18 @@ class LiveDaemon:
         file = self.inbox / relative
         until(file.exists, relative)
         return json.loads(file.read_text(encoding="utf-8"))
+
+
+def new_task(text: str = "A short text.", **values: Any) -> NewTask:
+    """A task as the counter hands it to the ledger; `speeches` makes it a batch."""
+    defaults: dict[str, Any] = {
+        "batch": "speeches" in values,
+        "speeches": {"": text},
+        "output_path": "/out",
+        "directory": "/out",
+        "infer_mode": "普通推理",
+        "prompt": "alice.wav",
+        "priority": 5,
+        "seed": 7,
+    }
+    return NewTask(**defaults | values)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, sel
 
 from daemon.errors import IndexttsdError
 from daemon.store.schema import speeches, tasks, texts
-from daemon.tasks import State, format_id, sources
+from daemon.tasks import State, format_id
 
 
 class ClaimLost(IndexttsdError):
@@ -110,9 +110,8 @@ def change(connection: Connection, claimed: Claim, **values: Any) -> None:
     Raises:
         ClaimLost: it is not ours any more.
     """
-    ours = (speeches.c.id == claimed.speech, speeches.c.token == claimed.token)
-    origin = sources(values["state"]) if "state" in values else (State.PROCESSING,)
-    moved = connection.execute(update(speeches).where(*ours, speeches.c.state.in_(origin)).values(values))
+    ours = (speeches.c.id == claimed.speech, speeches.c.token == claimed.token, speeches.c.state == _PROCESSING)
+    moved = connection.execute(update(speeches).where(*ours).values(values))
     if moved.rowcount != 1:
         raise ClaimLost(f"{claimed.task_id}: {claimed.file_name} is no longer in this worker's hands")
 

@@ -1,0 +1,167 @@
+"""The ledger's file: its revisions, its settings, and files that are no ledger of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import warnings
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from daemon.errors import ConfigError
+from daemon.store import Store, database, schema
+from tests.live import new_task
+
+
+def rows(file, sql):
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        return connection.execute(sql).fetchall()
+
+
+def definitions(file):
+    """Every table and index of a ledger, in SQLite's words with the blanks evened out."""
+    found = rows(file, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
+    return {name: " ".join(sql.split()) for name, sql in found}
+
+
+def test_the_revisions_make_the_tables_that_the_code_knows(ledger_file, tmp_path):
+    made = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/made.db")
+    schema.metadata.create_all(made)
+    made.dispose()
+    assert definitions(ledger_file) == definitions(tmp_path / "made.db")
+
+
+def test_alembic_finds_no_difference_either(ledger_file):
+    engine = database.writer(ledger_file)
+    with engine.begin() as connection, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
+        # Alembic cannot read indexes of expressions; the test above compares them word by word.
+        context = MigrationContext.configure(connection, opts={"include_object": lambda *one: one[2] != "index"})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+def test_the_newest_revision_is_the_one_the_code_names():
+    scripts = ScriptDirectory("daemon/store/migrations")
+    assert scripts.get_current_head() == schema.REVISION
+
+
+def test_the_ledger_opens_only_its_newest_revision(ledger_file):
+    rows(ledger_file, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigError, match="newer indexttsd"):
+        Store(ledger_file)
+    assert rows(ledger_file, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+def test_migrating_twice_changes_nothing(ledger_file):
+    before = definitions(ledger_file)
+    command = [sys.executable, "-m", "daemon.store.migrations", str(ledger_file)]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert definitions(ledger_file) == before
+
+
+def test_commits_are_brought_to_the_disk(ledger_file):
+    engine = database.writer(ledger_file)
+    with engine.begin() as connection:
+        asked = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "foreign_keys")
+        }
+        assert asked == {"synchronous": 2, "foreign_keys": 1}
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    engine.dispose()
+
+
+def test_readers_cannot_write(ledger_file):
+    engine = database.reader(ledger_file)
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="readonly"), engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM tasks")
+    engine.dispose()
+
+
+def test_a_task_outlives_the_ledger_that_took_it(ledger_file):
+    store = Store(ledger_file)
+    [receipt] = store.submit([new_task()], None)
+    store.close()
+    assert not ledger_file.with_name("indexttsd.db-wal").exists()
+    again = Store(ledger_file)
+    assert again.task(receipt.task_id).task_id == receipt.task_id
+    again.close()
+
+
+# Files that are no ledger
+
+
+def damaged(file):
+    """A ledger whose pages after the first hold garbage."""
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE filler (x)")
+        connection.execute("INSERT INTO filler SELECT randomblob(900) FROM sqlite_master, sqlite_master")
+    size = file.stat().st_size
+    with file.open("r+b") as pages:
+        pages.seek(4096)
+        pages.write(b"\xa5" * (size - 4096))
+
+
+def foreign(file):
+    file.unlink()
+    rows(file, "CREATE TABLE songs (title TEXT)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda file: file.write_bytes(b""), "is empty; restore a backup, or remove it"),
+        (lambda file: file.write_bytes(b"what is this? " * 1000), "is damaged or no ledger"),
+        (lambda file: file.write_bytes(b"SQLite format 3\0" + bytes(5000)), "is damaged or no ledger"),
+        (damaged, "is damaged"),
+        (foreign, "is damaged or no ledger"),
+        (lambda file: (file.unlink(), file.mkdir()), "is damaged or no ledger"),
+    ],
+    ids=["empty", "garbage", "garbage with SQLite's first words", "damaged pages", "another program's", "a folder"],
+)
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(ledger_file, spoil, sentence):
+    spoil(ledger_file)
+    before = ledger_file.read_bytes() if ledger_file.is_file() else None
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        Store(ledger_file)
+    assert str(ledger_file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert before == (ledger_file.read_bytes() if ledger_file.is_file() else None)
+
+
+def test_a_log_without_its_ledger_is_not_played_into_a_new_one(tmp_path):
+    (tmp_path / "indexttsd.db-wal").write_bytes(b"tasks of old")
+    with pytest.raises(ConfigError, match=r"indexttsd\.db-wal is there without indexttsd\.db"):
+        Store(tmp_path / "indexttsd.db")
+
+
+def test_a_ledger_whose_making_was_cut_short_is_made_anew(tmp_path):
+    (tmp_path / "indexttsd.db.new").write_bytes(b"half a ledger")
+    (tmp_path / "indexttsd.db.new-wal").write_bytes(b"half a log")
+    store = Store(tmp_path / "indexttsd.db")
+    store.submit([new_task()], None)
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["indexttsd.db"]
+
+
+def test_a_path_may_hold_the_signs_of_addresses(tmp_path, empty_ledger):
+    folder = tmp_path / "a?b=c#d%20e 你好"
+    folder.mkdir()
+    shutil.copy(empty_ledger, folder / "indexttsd.db")
+    store = Store(folder / "indexttsd.db")
+    assert store.submit([new_task()], None)
+    store.close()
+    assert rows(folder / "indexttsd.db", "SELECT COUNT(*) FROM tasks") == [(1,)]
+
+
+def test_a_folder_that_cannot_hold_a_ledger_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="could not be brought up to date") as refused:
+        Store(tmp_path / "missing" / "indexttsd.db")
+    assert "\n" not in str(refused.value)
