@@ -1,6 +1,7 @@
 # Everything a developer or a newcomer does. All of it happens in .venv, made from the exact versions in requirements/.
 
 PYTHON ?= python3
+CONFIG ?= config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
@@ -12,7 +13,7 @@ demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in throu
 	$(BIN)/python tools/demo.py
 
 run: $(VENV)/runtime.done ## run the daemon with config.yaml
-	$(BIN)/indexttsd serve --config config.yaml
+	$(BIN)/indexttsd serve --config $(CONFIG)
 
 test: $(VENV)/dev.done ## every test that needs no GPU
 	$(BIN)/python -m pytest
