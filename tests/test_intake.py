@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -35,14 +36,14 @@ SPEC = EngineSpec(name="test", load=SPECS["tone"].load, request_options=Speaking
 class Counter:
     """An intake over real rooms in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger: Path) -> None:
         self.folder = folder
         self.root = folder / "out"
         self.root.mkdir()
         (folder / "prompts").mkdir()
         write_wav(folder / "prompts" / "alice.wav")
         write_wav(folder / "prompts" / "bob.wav")
-        self.store = Store(folder / "ledger.db")
+        self.store = Store(Path(shutil.copy(ledger, folder / "ledger.db")))
         self.outputs = Outputs([self.root])
         self.intake = self.made()
 
@@ -68,8 +69,8 @@ class Counter:
 
 
 @pytest.fixture(scope="module")
-def counter(tmp_path_factory):
-    counter = Counter(tmp_path_factory.mktemp("intake"))
+def counter(tmp_path_factory, empty_ledger):
+    counter = Counter(tmp_path_factory.mktemp("intake"), empty_ledger)
     yield counter
     counter.store.close()
 
@@ -358,8 +359,8 @@ def test_checking_a_file_stores_and_makes_nothing(counter):
     assert not (counter.root / "check").exists()
 
 
-def test_numbers_count_from_0_without_gaps(tmp_path):
-    counter = Counter(tmp_path)
+def test_numbers_count_from_0_without_gaps(tmp_path, empty_ledger):
+    counter = Counter(tmp_path, empty_ledger)
     found = [counter.single(key="a"), counter.batch("x", "a.wav"), counter.single(key="a")]
     with pytest.raises(BadRequest):
         counter.single(text="")

@@ -63,7 +63,8 @@ class Api:
 
     def wsgi(self) -> bottle.Bottle:
         """The application."""
-        app = bottle.Bottle(autojson=False)
+        app = bottle.Bottle()
+        app.config["json.enable"] = False
         app.default_error_handler = _framework_error
         app.install(_json)
         task = "/api/tts/tasks/<task_id>"

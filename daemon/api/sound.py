@@ -23,10 +23,9 @@ def send(file: Path, media_type: str) -> bottle.HTTPResponse:
     tag = f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
     if not _wants_part(found, tag):
         bottle.request.environ.pop("HTTP_RANGE", None)
-    answer = bottle.static_file(file.name, root=str(file.parent), mimetype=media_type, etag=tag)
-    if answer.status_code == 416:
-        answer.set_header("Content-Range", f"bytes */{found.st_size}")
-    return answer
+    elif not [*bottle.parse_range_header(bottle.request.environ["HTTP_RANGE"], found.st_size)]:
+        return bottle.HTTPError(416, **{"Content-Range": f"bytes */{found.st_size}"})
+    return bottle.static_file(file.name, root=str(file.parent), mimetype=media_type, etag=tag)
 
 
 def _wants_part(found: os.stat_result, tag: str) -> bool:

@@ -1,0 +1,430 @@
+"""The routes about tasks, over HTTP and a real ledger; the test stands in for the worker."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+
+from daemon.errors import BadRequest
+from tests.api_door import Door
+
+TASKS, BATCHES = "/api/tts/tasks", "/api/tts/batch_tasks"
+
+
+@pytest.fixture
+def door(tmp_path, empty_ledger):
+    door = Door(tmp_path / "door", empty_ledger)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def narrow_door(tmp_path, empty_ledger):
+    door = Door(tmp_path / "narrow", empty_ledger, limits={"queue": 1})
+    yield door
+    door.close()
+
+
+def ids(answer):
+    return [view["task_id"] for view in answer.json["tasks"]]
+
+
+# Accepting
+
+
+def test_answers_have_exactly_the_documents_keys(door):
+    single = door.post(TASKS, {"text": "你好", "output_path": "x"}).json
+    batch = door.post(BATCHES, {"output_directory": "x", "speeches": {"a.wav": "a", "b.wav": "b"}}).json
+    assert list(single) == ["task_id", "status"]
+    assert list(batch) == ["task_id", "status", "total_files"]
+    assert re.fullmatch(r"task_[0-9]{10}_0", single["task_id"])
+    assert re.fullmatch(r"batch_[0-9]{10}_1", batch["task_id"])
+    assert (single["status"], batch["status"], batch["total_files"]) == ("pending", "pending", 2)
+
+
+def test_refusals_and_replays_do_not_count(door):
+    body = {"text": "x", "output_path": "x"}
+    assert door.post(TASKS, {"text": "", "output_path": "x"}).status == 400
+    first = door.post(TASKS, body, **{"Idempotency-Key": "k"})
+    assert door.post(TASKS, body, **{"Idempotency-Key": "k"}).body == first.body
+    assert door.post(TASKS, body | {"seed": 1}, **{"Idempotency-Key": "k"}).status == 400
+    assert door.post(BATCHES, {"output_directory": "x", "speeches": {"a": "a"}}).status == 400
+    assert [door.submit().rpartition("_")[2] for _ in range(2)] == ["1", "2"]
+
+
+def test_the_same_request_from_many_clients_is_one_task(door):
+    start, found = threading.Barrier(16), []
+
+    def post():
+        start.wait()
+        found.append(door.post(TASKS, {"text": "x", "output_path": "x"}, **{"Idempotency-Key": "crowd"}).body)
+
+    threads = [threading.Thread(target=post) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+    assert len(ids(door.get(TASKS))) == 1
+
+
+def test_many_clients_at_once_get_different_tasks(door):
+    start, found = threading.Barrier(16), []
+
+    def post():
+        start.wait()
+        found.append(door.submit())
+
+    threads = [threading.Thread(target=post) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(task_id.rpartition("_")[2]) for task_id in found) == list(range(16))
+
+
+def test_a_full_queue_says_when_to_come_again(narrow_door):
+    first = narrow_door.submit()
+    for path, body in (
+        (TASKS, {"text": "x", "output_path": "x"}),
+        (BATCHES, {"output_directory": "x", "speeches": {"a.wav": "x"}}),
+    ):
+        answer = narrow_door.post(path, body)
+        assert answer.status == 429
+        assert int(answer.headers["retry-after"]) > 0
+        assert "1 tasks are waiting" in answer.detail
+    claimed = narrow_door.claim()
+    assert claimed.task_id == first
+    assert narrow_door.submit().endswith("_1")
+
+
+def test_the_output_folder_is_made_and_shown_as_it_was_sent(door):
+    sent = f"{door.outputs}//books/./one/"
+    assert door.view(door.submit(output_path=sent))["output_path"] == sent
+    assert (door.outputs / "books" / "one").is_dir()
+    assert door.view(door.submit(output_path="books/two"))["output_path"] == str(door.outputs / "books" / "two")
+
+
+# Showing
+
+
+def test_a_waiting_task_shows_its_place_in_the_queue(door):
+    low, first, second, high = (door.submit(priority=p) for p in (0, 5, 5, 9))
+    assert [door.view(task)["queue_position"] for task in (high, first, second, low)] == [0, 1, 2, 3]
+    assert [door.claim().task_id for _ in range(4)] == [high, first, second, low]
+    assert "queue_position" not in door.view(high)
+
+
+def test_the_keys_of_a_view_follow_the_status(door):
+    tasks = [door.submit() for _ in range(3)]
+    assert {"error", "process_time", "output_file", "started_at"}.isdisjoint(door.view(tasks[0]))
+    done, failed = door.claim(), door.claim()
+    assert door.view(tasks[0])["status"] == "processing"
+    assert {"error", "process_time", "output_file", "queue_position"}.isdisjoint(door.view(tasks[0]))
+    door.complete(done)
+    door.store.fail(failed, "why")
+    completed, broken, waiting = map(door.view, tasks)
+    assert (completed["status"], completed["process_time"], completed["progress"]) == ("completed", 0.25, 1.0)
+    assert completed["output_file"].endswith(f"/{tasks[0]}.wav")
+    assert "error" not in completed
+    assert (broken["status"], broken["error"], broken["process_time"]) == ("failed", "why", 0.0)
+    assert "output_file" not in broken
+    assert waiting["queue_position"] == 0
+
+
+@pytest.mark.parametrize("route", ["", "/retry", "/audio"])
+@pytest.mark.parametrize("task_id", ["nope", "task_1_0", "batch_1_0", "task_1_99999999999999999", "任务"])
+def test_an_unknown_task_is_not_found_by_its_own_name(unchanging, task_id, route):
+    from urllib.parse import quote
+
+    method = "POST" if route == "/retry" else "GET"
+    answer = unchanging.ask(method, f"{TASKS}/{quote(task_id)}{route}")
+    assert (answer.status, answer.detail) == (404, f"Task with ID '{task_id}' not found")
+
+
+def test_a_task_is_known_by_its_whole_id_only(unchanging):
+    kind, seconds, n = unchanging.known.split("_")
+    for other in (f"batch_{seconds}_{n}", f"{kind}_{int(seconds) + 1}_{n}", f"{kind}_{seconds}_0{n}"):
+        assert unchanging.get(f"{TASKS}/{other}").status == 404
+    assert unchanging.delete(f"{TASKS}/task_1_0").status == 404
+
+
+@pytest.fixture(scope="module")
+def unchanging(tmp_path_factory, empty_ledger):
+    """A door with one waiting task, for tests that change nothing."""
+    door = Door(tmp_path_factory.mktemp("unchanging"), empty_ledger)
+    door.known = door.submit()
+    yield door
+    door.close()
+
+
+# The list
+
+
+def test_the_list_goes_page_by_page_newest_first(door):
+    tasks = [door.submit() for _ in range(5)][::-1]
+    assert ids(door.get(TASKS)) == tasks
+    assert door.get(TASKS).json["next"] is None
+    first = door.get(f"{TASKS}?limit=2")
+    assert (ids(first), first.json["next"]) == (tasks[:2], tasks[1])
+    second = door.get(f"{TASKS}?limit=2&after={first.json['next']}")
+    door.submit()
+    third = door.get(f"{TASKS}?limit=2&after={second.json['next']}")
+    assert (ids(second), ids(third), third.json["next"]) == (tasks[2:4], tasks[4:], None)
+    assert door.get(f"{TASKS}?limit=6").json["next"] is None
+
+
+def test_the_list_of_an_empty_ledger_is_empty(door):
+    assert door.get(TASKS).json == {"tasks": [], "next": None}
+
+
+def test_the_list_can_be_of_one_status(door):
+    tasks = [door.submit() for _ in range(5)]
+    door.complete(door.claim())
+    door.store.fail(door.claim(), "why")
+    door.delete(f"{TASKS}/{tasks[2]}")
+    door.claim()
+    wanted = {"completed": [tasks[0]], "failed": [tasks[2], tasks[1]], "processing": [tasks[3]], "pending": [tasks[4]]}
+    assert {status: ids(door.get(f"{TASKS}?status={status}")) for status in wanted} == wanted
+    stats = door.get("/api/tts/stats").json
+    assert stats["tasks"] == {"pending": 1, "processing": 1, "completed": 1, "failed": 2}
+    assert door.get(f"{TASKS}?status=failed&limit=1").json["next"] == tasks[2]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=1.0", "limit=%D9%A2", f"limit={'9' * 5000}"),
+        *("status=", "status=cancelled", "status=%ff", "after=", "after=nope", "after=task_1_x"),
+    ],
+)
+def test_a_wrong_question_is_refused(unchanging, query):
+    answer = unchanging.get(f"{TASKS}?{query}")
+    assert answer.status == 400
+    assert answer.detail
+
+
+def test_the_largest_page_is_1000(unchanging):
+    assert ids(unchanging.get(f"{TASKS}?limit=1000")) == [unchanging.known]
+
+
+# Cancelling
+
+
+def test_a_waiting_task_is_cancelled_at_once(door):
+    task = door.submit()
+    answer = door.delete(f"{TASKS}/{task}")
+    assert answer.status == 200
+    assert (answer.json["status"], answer.json["error"], answer.json["process_time"]) == ("failed", "cancelled", 0.0)
+    assert answer.json == door.view(task)
+    assert door.store.claim() is None
+    assert door.delete(f"{TASKS}/{task}").status == 409
+
+
+def test_a_task_in_work_is_cancelled_by_its_worker(door):
+    task = door.submit()
+    claimed = door.claim()
+    answer = door.delete(f"{TASKS}/{task}")
+    assert (answer.status, answer.json["status"]) == (200, "processing")
+    assert door.store.cancel_requested(claimed)
+    assert door.delete(f"{TASKS}/{task}").status == 200
+    door.store.end_cancelled(claimed)
+    assert door.view(task)["error"] == "cancelled"
+
+
+def test_what_is_over_cannot_be_cancelled(door):
+    task = door.submit()
+    door.complete(door.claim())
+    answer = door.delete(f"{TASKS}/{task}")
+    assert answer.status == 409
+    assert task in answer.detail
+
+
+def test_a_cancelled_batch_loses_its_waiting_files(door):
+    batch = door.submit_batch({"a.wav": "a", "b.wav": "b"})
+    view = door.delete(f"{TASKS}/{batch}").json
+    assert (view["status"], view["processed_files"]) == ("failed", 0)
+    assert view["errors"] == [{"filename": name, "error": "cancelled"} for name in ("a.wav", "b.wav")]
+
+
+# Retrying
+
+
+def test_a_failed_task_is_put_back_as_it_was(door):
+    task = door.submit(seed=7)
+    claimed = door.claim()
+    door.store.fail(claimed, "why")
+    answer = door.post(f"{TASKS}/{task}/retry")
+    assert answer.status == 200
+    assert (answer.json["task_id"], answer.json["status"], answer.json["seed"]) == (task, "pending", 7)
+    assert answer.json["attempt"] == 0
+    assert {"error", "process_time", "finished_at", "started_at"}.isdisjoint(answer.json)
+    again = door.claim()
+    assert (again.file_name, again.attempts, again.seed) == (claimed.file_name, 0, 7)
+
+
+def test_a_cancelled_task_can_be_retried(door):
+    task = door.submit()
+    door.delete(f"{TASKS}/{task}")
+    assert door.post(f"{TASKS}/{task}/retry").json["queue_position"] == 0
+    door.complete(door.claim())
+    assert door.view(task)["status"] == "completed"
+
+
+def test_a_batch_is_retried_for_its_failed_files_only(door):
+    batch = door.submit_batch({"a.wav": "a", "b.wav": "b"})
+    door.complete(door.claim())
+    door.store.fail(door.claim(), "why")
+    view = door.view(batch)
+    assert (view["status"], view["processed_files"]) == ("completed", 1)
+    assert view["errors"] == [{"filename": "b.wav", "error": "why"}]
+    view = door.post(f"{TASKS}/{batch}/retry").json
+    assert (view["status"], view["processed_files"]) == ("pending", 1)
+    assert "errors" not in view
+    assert door.claim().file_name == "b.wav"
+    assert door.store.claim() is None
+
+
+def test_only_what_failed_can_be_retried(door):
+    task = door.submit()
+    assert door.post(f"{TASKS}/{task}/retry").status == 409
+    claimed = door.claim()
+    assert door.post(f"{TASKS}/{task}/retry").status == 409
+    door.complete(claimed)
+    answer = door.post(f"{TASKS}/{task}/retry")
+    assert answer.status == 409
+    assert task in answer.detail
+
+
+# Audio
+
+
+def test_there_is_no_audio_before_the_end_nor_of_a_batch(door):
+    task, batch = door.submit(), door.submit_batch({"a.wav": "a"})
+    assert door.get(f"{TASKS}/{task}/audio").status == 409
+    door.store.fail(door.claim(), "why")
+    assert door.get(f"{TASKS}/{task}/audio").status == 409
+    door.complete(door.claim())
+    assert "batch" in door.get(f"{TASKS}/{batch}/audio").detail
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("wav", "audio/wav"), ("flac", "audio/flac"), ("ogg", "audio/ogg"), ("mp3", "audio/mpeg")]
+)
+def test_audio_has_the_type_of_its_format(unspoken, name, kind):
+    task = unspoken.submit(format=name)
+    unspoken.complete(unspoken.claim())
+    answer = unspoken.get(f"{TASKS}/{task}/audio")
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, kind, bytes(range(200)))
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture(scope="module")
+def unspoken(tmp_path_factory, empty_ledger):
+    """A door for tests that complete their own task."""
+    door = Door(tmp_path_factory.mktemp("unspoken"), empty_ledger)
+    yield door
+    door.close()
+
+
+@pytest.fixture(scope="module")
+def audio(unspoken):
+    """The address of a finished file of 200 bytes, 0 to 199."""
+    unspoken.clear()
+    task = unspoken.submit()
+    unspoken.complete(unspoken.claim())
+    return f"{TASKS}/{task}/audio"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [("0-0", 0, 0), ("0-3", 0, 3), ("10-", 10, 199), ("-4", 196, 199), ("190-9999", 190, 199), ("-9999", 0, 199)],
+)
+def test_a_range_is_answered_with_its_part(unspoken, audio, wanted, first, last):
+    answer = unspoken.get(audio, Range=f"bytes={wanted}")
+    assert (answer.status, answer.body) == (206, bytes(range(first, last + 1)))
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/200"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("wanted", ["200-", "300-400", "-0", "5-2"])
+def test_a_range_outside_the_file_is_refused_with_its_size(unspoken, audio, wanted):
+    answer = unspoken.get(audio, Range=f"bytes={wanted}")
+    assert answer.status == 416
+    assert answer.headers["content-range"] == "bytes */200"
+    assert "outside" in answer.detail
+
+
+@pytest.mark.parametrize("header", ["items=0-3", "bytes=x", "bytes=", "0-3", "bytes=0-1,5-6", ""])
+def test_what_is_no_single_range_is_ignored(unspoken, audio, header):
+    answer = unspoken.get(audio, Range=header)
+    assert (answer.status, len(answer.body)) == (200, 200)
+
+
+def test_a_part_of_another_file_is_not_continued(unspoken, audio):
+    tag = unspoken.get(audio).headers["etag"]
+    assert re.fullmatch(r'"[^"]+"', tag)
+    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": tag}).status == 206
+    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": '"other"'}).status == 200
+    changed = unspoken.get(audio).headers["last-modified"]
+    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": changed}).status == 206
+    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": "Thu, 01 Jan 1970 00:00:00 GMT"}).status == 200
+
+
+def test_audio_that_was_taken_away_is_not_found(unspoken):
+    task = unspoken.submit()
+    claimed = unspoken.claim()
+    unspoken.complete(claimed)
+    (unspoken.outputs / "out" / claimed.file_name).unlink()
+    answer = unspoken.get(f"{TASKS}/{task}/audio")
+    assert answer.status == 404
+    assert "no longer" in answer.detail
+
+
+# The whole
+
+
+def test_stats_have_exactly_their_keys(door):
+    stats = door.get("/api/tts/stats").json
+    assert list(stats) == ["tasks", "oldest_pending_seconds", "engine", "inbox", "version"]
+    assert stats["oldest_pending_seconds"] is None
+    assert (stats["engine"], stats["inbox"]) == ({"name": "tone", "state": "ready"}, {"waiting": 0})
+    door.submit()
+    assert door.get("/api/tts/stats").json["oldest_pending_seconds"] >= 0
+
+
+def test_not_ready_is_503_with_the_reason_while_health_is_well(door):
+    assert door.get("/ready").status == 200
+    door.not_ready = "the engine is being loaded"
+    answer = door.get("/ready")
+    assert (answer.status, answer.detail) == (503, "the engine is being loaded")
+    assert door.get("/health").json == door.get("/api/tts/health").json == {"status": "ok"}
+
+
+def test_prompts_are_bare_names_sorted(door):
+    for name in ("Zoe.MP3", "carol.ogg", "dave.flac", "notes.txt", ".hidden.wav"):
+        (door.folder / "prompts" / name).write_bytes(b"x")
+    (door.folder / "prompts" / "folder.wav").mkdir()
+    assert door.get("/api/tts/prompts").json == {
+        "prompts": ["Zoe.MP3", "alice.wav", "bob.wav", "carol.ogg", "dave.flac"]
+    }
+
+
+def test_without_prompts_the_original_sentence_is_the_answer(door):
+    for file in (door.folder / "prompts").iterdir():
+        file.unlink()
+    assert door.get("/api/tts/prompts").json == {"prompts": []}
+    answer = door.post(TASKS, {"text": "x", "output_path": "x"})
+    assert (answer.status, answer.detail) == (400, "No prompt audio files found in the 'prompts' directory.")
+
+
+def test_the_ledger_and_the_answer_agree_on_what_was_refused(door):
+    """A refusal over HTTP is the same sentence that the other door writes."""
+    body = b'{"text": "x", "output_path": "x", "prompt_nam": "alice.wav"}'
+    with pytest.raises(BadRequest) as caught:
+        door.intake.submit(body, batch=False, key=None)
+    assert door.post(TASKS, body).detail == str(caught.value)
+    assert "unknown key 'prompt_nam'; did you mean 'prompt_path'?" in str(caught.value)
