@@ -45,6 +45,8 @@ def receive(line: socket.socket, timeout: float | None = None) -> tuple[dict[str
         message = json.loads(text)
     except ValueError:
         raise WireBroken("garbage on the line") from None
+    if not isinstance(message, dict):
+        raise WireBroken("garbage on the line")
     return message, blob
 
 

@@ -36,7 +36,7 @@ class ToneOptions(Options):
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
     """
 
-    delay_seconds: float = Field(0.0, ge=0)
+    delay_seconds: float = Field(0.0, ge=0, le=86_400)
     fail_on: str | None = Field(None, min_length=1)
     crash_on: str | None = Field(None, min_length=1)
     hang_on: str | None = Field(None, min_length=1)

@@ -1,0 +1,159 @@
+"""The engine's process: real ones, that speak, fail, crash, hang and die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from daemon.audio import Audio
+from daemon.engines import SPECS
+from daemon.engines.base import EngineSettings, Segment, SegmentError, Utterance
+from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
+from daemon.host import Host, HostState
+from tests.live import PATIENCE, until, write_wav
+
+
+def utterance(prompt, text="A text.", seed=0):
+    return Utterance(Segment(text), prompt, "ab" * 32, {}, seed)
+
+
+def make_host(folder, name="tone", timeout=PATIENCE, model_dir=None, **options):
+    settings = EngineSettings(model_dir=model_dir, device="cpu", options=options, cache_dir=folder)
+    return Host(SPECS[name], settings, timeout, "info")
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory):
+    return write_wav(tmp_path_factory.mktemp("prompts") / "alice.wav")
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """One tone engine that misbehaves on demand, shared: each test leaves it able to go on."""
+    made = make_host(tmp_path_factory.mktemp("cache"), fail_on="FAIL", crash_on="CRASH")
+    yield made
+    made.close()
+
+
+def is_gone(pid):
+    """Whether a process is dead, a zombie included."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_loaded_engine_says_what_it_is(host):
+    facts = host.load()
+    assert (facts.sample_rate, facts.max_batch, facts.identity) == (24_000, 1, "tone-1")
+    assert (host.state, host.name) == (HostState.READY, "tone")
+
+
+def test_a_text_is_cut_and_spoken(host, prompt):
+    first, second = host.split("One. Two!", {})
+    assert (first.text, second.text) == ("One.", " Two!")
+    spoken = host.speak([utterance(prompt, first.text)])
+    assert [type(result) for result in spoken.results] == [Audio]
+    assert spoken.results[0].seconds == pytest.approx(0.2)
+    assert spoken.took > 0
+
+
+def test_a_failing_segment_leaves_the_process_alone(host, prompt):
+    pid = host.load() and host.pid
+    spoken = host.speak([utterance(prompt, "FAIL")])
+    assert spoken.results == (SegmentError("the engine failed: RuntimeError: the text holds 'FAIL'"),)
+    assert spoken.took >= 0
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    assert host.pid == pid
+
+
+def test_a_crash_is_named_and_the_process_replaced(host, prompt):
+    host.load()
+    pid = host.pid
+    with pytest.raises(EngineDied, match="the engine's process was killed by SIGKILL"):
+        host.speak([utterance(prompt, "CRASH")])
+    assert (host.state, host.pid) == (HostState.STOPPED, None)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    assert host.pid not in (None, pid)
+
+
+def test_a_hanging_engine_is_killed_and_replaced(tmp_path, prompt):
+    host = make_host(tmp_path, timeout=0.3, hang_on="HANG")
+    host.load()
+    pid = host.pid
+    with pytest.raises(EngineDied, match=r"the engine did not answer within 0\.3 s"):
+        host.speak([utterance(prompt, "HANG")])
+    assert is_gone(pid)
+    host.load()
+    assert host.pid not in (None, pid)
+    host.close()
+
+
+def test_an_engine_that_died_while_idle_is_replaced_before_the_next_call(host, prompt):
+    host.load()
+    pid = host.pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: is_gone(pid), "its death")
+    assert host.load()
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    assert host.pid != pid
+
+
+def test_ctrl_c_does_not_reach_the_engine(host, prompt):
+    host.load()
+    assert os.getsid(host.pid) != os.getsid(0)
+    os.kill(host.pid, signal.SIGINT)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+
+
+def test_what_an_engine_prints_goes_to_the_log(host):
+    host.load()
+    ends = [Path(f"/proc/{host.pid}/fd/{number}").readlink() for number in (0, 1, 2)]
+    assert ends[0] == Path(os.devnull)
+    assert ends[1] == ends[2]
+
+
+def test_the_engine_dies_with_the_thread_that_owns_it(tmp_path):
+    host = make_host(tmp_path)
+    owner = threading.Thread(target=host.load)
+    owner.start()
+    owner.join()
+    until(lambda: is_gone(host.pid), "the engine's death")
+    host.close()
+
+
+def test_closing_ends_the_process(tmp_path):
+    host = make_host(tmp_path)
+    host.load()
+    pid = host.pid
+    host.close()
+    host.close()
+    assert is_gone(pid)
+    assert (host.pid, host.state) == (None, HostState.STOPPED)
+
+
+def test_an_engine_that_cannot_be_loaded_says_why(tmp_path):
+    host = make_host(tmp_path, name="kokoro", model_dir=tmp_path / "missing")
+    with pytest.raises(EngineUnavailable, match="missing") as unavailable:
+        host.load()
+    assert (host.state, host.reason, host.pid) == (HostState.UNAVAILABLE, str(unavailable.value), None)
+
+
+def test_a_text_with_nothing_to_say_fails_in_a_sentence(tmp_path):
+    """Which texts those are is the engine's to say; a wrong call of any kind comes back the same way."""
+    host = make_host(tmp_path)
+    with pytest.raises(SpeechFailed, match="the engine could not split the text"):
+        host.split(None, {})
+    host.close()
+
+
+def test_a_stop_during_a_load_makes_it_fail_at_once(tmp_path):
+    host = make_host(tmp_path)
+    host.abandon_load()
+    with pytest.raises(EngineUnavailable, match="stopped"):
+        host.load()
+    assert host.pid is None

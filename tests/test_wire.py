@@ -1,0 +1,86 @@
+"""Frames between the daemon and its engine."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+
+from daemon import wire
+
+
+@pytest.fixture
+def line():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize(
+    ("message", "blob"),
+    [
+        ({}, b""),
+        ({"do": "speak", "text": "你好 😀 \u0000", "n": 2**63, "none": None}, b"\0\1\2"),
+        ({"text": "x" * 3_000_000}, bytes(5_000_000)),
+    ],
+    ids=["empty", "odd signs", "larger than any buffer"],
+)
+def test_a_frame_arrives_as_it_was_sent(line, message, blob):
+    ours, theirs = line
+    sender = threading.Thread(target=wire.send, args=(theirs, message, blob))
+    sender.start()
+    assert wire.receive(ours, 60) == (message, blob)
+    sender.join()
+
+
+def test_frames_keep_their_order(line):
+    ours, theirs = line
+    for n in range(10):
+        wire.send(theirs, {"n": n}, bytes([n]))
+    assert [wire.receive(ours) for _ in range(10)] == [({"n": n}, bytes([n])) for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"itt",
+        struct.pack("!4sII", b"itts", 10, 0) + b"{}",
+        struct.pack("!4sII", b"itts", 2, 5) + b"{}abc",
+        struct.pack("!4sII", b"http", 2, 0) + b"{}",
+        struct.pack("!4sII", b"itts", 2**31, 0),
+        struct.pack("!4sII", b"itts", 2, 2**31) + b"{}",
+        struct.pack("!4sII", b"itts", 3, 0) + b"{a}",
+        struct.pack("!4sII", b"itts", 2, 0) + b"\xff\xfe",
+        struct.pack("!4sII", b"itts", 2, 0) + b"[]",
+    ],
+    ids=[
+        *("nothing", "half a head", "half a text", "half a blob", "another protocol", "huge text", "huge blob"),
+        *("no JSON", "no UTF-8", "no object"),
+    ],
+)
+def test_what_is_no_frame_breaks_the_line(line, sent):
+    ours, theirs = line
+    theirs.sendall(sent)
+    theirs.close()
+    with pytest.raises(wire.WireBroken):
+        wire.receive(ours, 60)
+
+
+@pytest.mark.parametrize("sent", [b"", struct.pack("!4sII", b"itts", 2, 0) + b"{"], ids=["silence", "half a frame"])
+def test_a_frame_that_does_not_come_is_a_timeout(line, sent):
+    ours, theirs = line
+    theirs.sendall(sent)
+    ours.settimeout(60)
+    with pytest.raises(TimeoutError):
+        wire.receive(ours, 0.05)
+    assert ours.gettimeout() == 60, "the line's own patience is as it was"
+
+
+def test_sending_to_nobody_is_an_error(line):
+    ours, theirs = line
+    theirs.close()
+    with pytest.raises(OSError):
+        wire.send(ours, {})
