@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import threading
@@ -77,9 +78,10 @@ class Door(LiveDaemon):
 
 
 def exchange(port: int, request: bytes) -> bytes:
-    """Send bytes, and read until the server hangs up."""
+    """Send bytes, and read until the server hangs up; it resets the line when it has not read everything."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
+    line = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    with line, contextlib.suppress(ConnectionResetError):
         line.sendall(request)
         while part := line.recv(65536):
             answer += part

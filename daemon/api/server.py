@@ -80,9 +80,11 @@ class Server:
 
     def close(self) -> None:
         """Finish the requests in hand and stop."""
+        if self._closing.is_set():
+            return
         self._server.task_dispatcher.shutdown(timeout=_PATIENCE)
-        self._closing.set()
-        self._server.pull_trigger()
+        # Set by the loop itself as it wakes: set from here, it could close the trigger before it is pulled.
+        self._server.trigger.pull_trigger(self._closing.set)
 
     def _turn(self) -> None:
         waitress.wasyncore.loop(timeout=1, use_poll=True, map=self._connections, count=1)
