@@ -44,14 +44,14 @@ class Answer:
         return self.json["detail"]
 
 
-def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+def until(condition: Callable[[], Any], what: str = "the condition", patience: float = PATIENCE) -> Any:
     """Look again and again until `condition` gives something true; returns it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError(f"{what} did not come true within {PATIENCE} s")
+    raise AssertionError(f"{what} did not come true within {patience:g} s")
 
 
 def free_port() -> int:
@@ -202,9 +202,10 @@ class LiveDaemon:
         assert answer.status == 200, answer.body
         return answer.json
 
-    def ended(self, task_id: str) -> dict[str, Any]:
+    def ended(self, task_id: str, patience: float = PATIENCE) -> dict[str, Any]:
         """The task's view once it is over."""
-        return until(lambda: (view := self.view(task_id))["status"] in ("completed", "failed") and view, task_id)
+        over = ("completed", "failed")
+        return until(lambda: (view := self.view(task_id))["status"] in over and view, task_id, patience)
 
     def reaches(self, task_id: str, status: str) -> dict[str, Any]:
         """The task's view once it has this status."""

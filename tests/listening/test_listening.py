@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import wave
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,9 @@ import pytest
 
 pytest.importorskip("faster_whisper", reason="the listening tests need faster-whisper and its model packages")
 
-from daemon.audio import Audio, silence
-from daemon.engines.base import EngineSettings, Utterance
-from daemon.engines.kokoro import SPEC
 from tests.listening.judge import AVERAGE, SAME_VOICE, WORST, Judge, samples_of
 from tests.listening.sentences import ALL, CHINESE, ENGLISH, MIXED, Sentence
+from tests.live import LiveDaemon
 
 pytestmark = [pytest.mark.listening, pytest.mark.timeout(600)]
 
@@ -24,26 +21,25 @@ VOICES = {"female_zh.wav": "zf_xiaoxiao", "male_zh.wav": "zm_yunxi", "female_en.
 
 
 def speak_all(sentences: list[Sentence], folder: Path) -> dict[str, Path]:
-    """Speak every sentence with its prompt into a WAV file of its own; file by sentence name."""
-    engine = SPEC.load(EngineSettings(model_dir=None, device="cpu", options={}, cache_dir=folder / "cache"))
-    jobs: list[tuple[str, Utterance]] = []
-    for sentence in sentences:
-        prompt = PROMPTS / sentence.prompt
-        digest = hashlib.sha256(prompt.read_bytes()).hexdigest()
-        jobs += [(sentence.name, Utterance(segment, prompt, digest)) for segment in engine.split(sentence.text, {})]
-    pcm = {sentence.name: b"" for sentence in sentences}
-    for start in range(0, len(jobs), engine.max_batch):
-        batch = jobs[start : start + engine.max_batch]
-        for (name, utterance), audio in zip(batch, engine.speak([job[1] for job in batch]), strict=True):
-            assert isinstance(audio, Audio), audio
-            pcm[name] += audio.pcm + silence(utterance.segment.pause, engine.sample_rate)
-    for name, data in pcm.items():
-        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(engine.sample_rate)
-            file.writeframes(data)
-    return {name: folder / f"{name}.wav" for name in pcm}
+    """Let a daemon speak every sentence with its prompt, the first through the drop folder; WAV file by name."""
+    shutil.copytree(PROMPTS, folder / "prompts")
+    live = LiveDaemon(folder, engine={"name": "kokoro"}).start()
+    try:
+        dropped, *posted = sentences
+        live.drop("first.json", {"prompt_path": dropped.prompt, "speeches": {f"{dropped.name}.wav": dropped.text}})
+        batches = [
+            live.submit_batch(
+                {f"{sentence.name}.wav": sentence.text for sentence in posted if sentence.prompt == prompt},
+                prompt_path=prompt,
+                output_directory="first",
+            )
+            for prompt in VOICES
+        ]
+        views = [live.ended(batch, patience=500) for batch in batches] + live.note("done/first.json.result.json")
+        assert [view.get("errors") for view in views] == [None] * len(views)
+    finally:
+        live.stop()
+    return {sentence.name: live.outputs / "first" / f"{sentence.name}.wav" for sentence in sentences}
 
 
 @pytest.fixture(scope="session")
