@@ -1,0 +1,137 @@
+"""The catalogue of voices."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+
+import pytest
+
+from daemon.errors import BadRequest, SpeechFailed
+from daemon.prompts import Prompts, content_hash
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "prompts"
+    made.mkdir()
+    return made
+
+
+def catalogue(folder, *names, default="random", turn=0):
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    return Prompts(folder, default, turn)
+
+
+def test_names_are_sorted_recordings_in_any_case(folder):
+    prompts = catalogue(
+        folder, "b.WAV", "a.wav", "C.Flac", "女声 1.ogg", "d.mp3", "notes.txt", "wav", "e.wave", "f.m4a"
+    )
+    assert prompts.names() == ["C.Flac", "a.wav", "b.WAV", "d.mp3", "女声 1.ogg"]
+
+
+def test_hidden_files_folders_and_what_lies_deeper_are_no_prompts(folder):
+    prompts = catalogue(folder, "a.wav", ".hidden.wav", ".wav")
+    (folder / "folder.wav").mkdir()
+    (folder / "folder.wav/deeper.wav").touch()
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "dangling.wav").symlink_to("nowhere")
+    (folder / "circle.wav").symlink_to("circle.wav")
+    assert prompts.names() == ["a.wav"]
+
+
+def test_a_link_to_a_recording_is_a_prompt(folder, tmp_path):
+    (tmp_path / "far.wav").touch()
+    (folder / "near.wav").symlink_to(tmp_path / "far.wav")
+    assert catalogue(folder).names() == ["near.wav"]
+
+
+def test_a_name_that_is_not_utf8_is_no_prompt(folder):
+    (folder / b"\xff.wav".decode(errors="surrogateescape")).touch()
+    assert catalogue(folder, "a.wav").names() == ["a.wav"]
+
+
+def test_a_new_recording_is_a_voice_at_once(folder):
+    prompts = catalogue(folder, "a.wav")
+    (folder / "b.wav").touch()
+    assert prompts.names() == ["a.wav", "b.wav"]
+    assert prompts.choose("b.wav") == "b.wav"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["nobody.wav", "", "a", "A.WAV", "./a.wav", "../prompts/a.wav", "/etc/passwd", ".hidden.wav", "a.wav\0", "a.wav/"],
+)
+def test_only_a_listed_name_is_found(folder, wanted):
+    prompts = catalogue(folder, "a.wav", ".hidden.wav")
+    with pytest.raises(BadRequest) as caught:
+        prompts.choose(wanted)
+    assert str(caught.value) == f"Specified prompt '{wanted}' not found."
+
+
+@pytest.mark.parametrize("wanted", [None, "a.wav"])
+@pytest.mark.parametrize("default", ["random", "round_robin", "a.wav"])
+@pytest.mark.parametrize("removed", [False, True], ids=["empty", "removed"])
+def test_without_any_prompt_the_original_sentence_is_told(folder, wanted, default, removed):
+    prompts = catalogue(folder, "notes.txt", default=default)
+    if removed:
+        shutil.rmtree(folder)
+    assert prompts.names() == []
+    with pytest.raises(BadRequest) as caught:
+        prompts.choose(wanted)
+    assert str(caught.value) == "No prompt audio files found in the 'prompts' directory."
+
+
+def test_random_takes_every_voice_sooner_or_later(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav", "c.wav")
+    assert {prompts.choose(None) for _ in range(200)} == {"a.wav", "b.wav", "c.wav"}
+
+
+def test_round_robin_takes_the_voices_in_turn(folder):
+    prompts = catalogue(folder, "b.wav", "a.wav", "c.wav", default="round_robin")
+    assert [prompts.choose(None) for _ in range(5)] == ["a.wav", "b.wav", "c.wav", "a.wav", "b.wav"]
+
+
+def test_round_robin_goes_on_where_it_was(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav", default="round_robin", turn=7)
+    assert prompts.choose(None) == "b.wav"
+
+
+def test_a_named_voice_costs_no_turn(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav", default="round_robin")
+    assert prompts.choose("b.wav") == "b.wav"
+    assert prompts.choose(None) == "a.wav"
+
+
+def test_a_configured_name_speaks_when_none_is_named(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav", default="b.wav")
+    assert prompts.choose(None) == "b.wav"
+    assert prompts.choose("a.wav") == "a.wav"
+
+
+def test_a_configured_name_that_is_missing_is_told(folder):
+    with pytest.raises(BadRequest, match=r"Specified prompt 'gone\.wav' not found\."):
+        catalogue(folder, "a.wav", default="gone.wav").choose(None)
+
+
+def test_a_chosen_prompt_becomes_its_file(folder):
+    assert catalogue(folder, "a.wav").file("a.wav") == folder / "a.wav"
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "../a.wav"])
+def test_a_prompt_that_is_gone_when_it_is_spoken_fails_the_speech_with_a_sentence(folder, name):
+    with pytest.raises(SpeechFailed) as caught:
+        catalogue(folder, "a.wav").file(name)
+    assert str(caught.value) == f"the prompt '{name}' is no longer in the prompts folder"
+
+
+def test_the_hash_is_of_the_content(folder):
+    catalogue(folder, "a.wav")
+    assert content_hash(folder / "a.wav") == hashlib.sha256(b"a.wav").hexdigest()
+
+
+def test_a_prompt_that_goes_before_it_is_read_fails_the_speech_with_a_sentence(folder):
+    with pytest.raises(SpeechFailed, match=r"'a\.wav' cannot be read: No such file"):
+        content_hash(folder / "a.wav")
