@@ -66,7 +66,7 @@ class App:
         prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
         intake = Intake(store, prompts, outputs, spec, config.limits)
         spool = Spool(config.paths.state / "spool")
-        self._host = engine_host(config, spec)
+        self._host = engine_host(config, spec, config.log.level)
         self._worker = Worker(store, self._host, prompts, outputs, spool, bell, config.worker.max_attempts)
         max_bytes = config.server.max_body_bytes
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell)
@@ -162,7 +162,7 @@ def engine_spec(config: Config) -> EngineSpec:
     return spec
 
 
-def engine_host(config: Config, spec: EngineSpec) -> Host:
+def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
     """The host of the configured engine, not started."""
     settings = EngineSettings(
         model_dir=config.engine.model_dir,
@@ -170,7 +170,7 @@ def engine_host(config: Config, spec: EngineSpec) -> Host:
         options=config.engine.options,
         cache_dir=config.paths.state / "cache",
     )
-    return Host(spec, settings, config.worker.segment_timeout, config.log.level)
+    return Host(spec, settings, config.worker.segment_timeout, log_level)
 
 
 def make_folders(config: Config) -> None:
@@ -214,7 +214,9 @@ def speaking_once(config: Config) -> Iterator[Host]:
     Raises:
         ConfigError, EngineUnavailable
     """
-    host = engine_host(config, engine_spec(config))
+    # The error is what a person at a terminal gets; a log with tracebacks is a daemon's.
+    logging.getLogger("indexttsd").addHandler(logging.NullHandler())
+    host = engine_host(config, engine_spec(config), "critical")
     make_folders(config)
     try:
         host.load()
