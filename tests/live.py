@@ -133,6 +133,12 @@ class LiveDaemon:
         except (OSError, http.client.HTTPException):
             return False
 
+    def running(self) -> LiveDaemon:
+        """Start it unless it runs; for a daemon that tests share though some of them end it."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        return self
+
     @property
     def pid(self) -> int:
         assert self._process is not None

@@ -73,20 +73,24 @@ def test_the_log_tells_no_texts_and_cannot_be_forged(daemon):
 # What it does not start with
 
 
-@pytest.mark.parametrize("shared", ["state", "inbox", "port"])
-def test_a_second_daemon_is_refused_with_exit_78_and_one_line(daemon, tmp_path, shared):
+def test_a_second_daemon_on_one_inbox_is_refused_with_exit_78_and_one_line(daemon, tmp_path):
     other = LiveDaemon(tmp_path / "other")
-    if shared == "port":
-        other.write_config(server={"port": daemon.port})
-        sentence = f"'server.port': cannot listen on 127.0.0.1 port {daemon.port}"
-    else:
-        other.write_config(paths={shared: str(daemon.folder / shared)})
-        sentence = "another indexttsd is using the "
+    other.write_config(paths={"inbox": str(daemon.inbox)})
     command = [sys.executable, "-m", "daemon", "serve", "--config", str(other.config)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (78, "")
-    [line] = ended.stderr.strip().splitlines()
-    assert sentence in line
+    assert ended.stderr == f"indexttsd: another indexttsd is using the inbox {daemon.inbox}; " + (
+        "stop it, or configure another folder\n"
+    )
+
+
+@pytest.mark.parametrize("section", ["paths", "server"])
+def test_a_second_daemon_on_one_state_or_port_is_refused(daemon, tmp_path, section):
+    other = LiveDaemon(tmp_path / "other")
+    mine = {"paths": {"state": str(daemon.folder / "state")}, "server": {"port": daemon.port}}
+    other.write_config(**{section: mine[section]})
+    with pytest.raises(ConfigError, match=r"another indexttsd is using the state folder|'server.port': cannot listen"):
+        App(config.load(other.config))
 
 
 @pytest.mark.parametrize(
@@ -114,55 +118,64 @@ def test_what_an_operator_must_mend_is_named_with_its_place(tmp_path, settings, 
 # Stopping
 
 
-def test_tasks_waiting_and_in_work_are_finished_after_a_restart(make_daemon, tmp_path, monkeypatch):
-    """A clean stop, told to systemd; then the rest."""
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A daemon that the tests below end one after the other."""
+    live = LiveDaemon(tmp_path_factory.mktemp("mortal"), engine={"options": {"delay_seconds": 0.05, "hang_on": "HANG"}})
+    yield live
+    live.close()
+
+
+@pytest.fixture
+def mortal(shared):
+    """The same, running."""
+    return shared.running()
+
+
+def test_tasks_waiting_and_in_work_are_finished_after_a_clean_stop(mortal):
+    ids = [mortal.submit("One. Two. Three. Four. Five. Six. Seven. Eight.") for _ in range(2)]
+    until(lambda: mortal.view(ids[0])["segments_done"], "the first segment")
+    assert mortal.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in mortal.log.read_text()
+    mortal.start()
+    assert [mortal.ended(task_id)["status"] for task_id in ids] == ["completed"] * 2
+
+
+def test_a_killed_daemon_takes_its_engine_along_and_its_work_goes_on(mortal):
+    task_id = mortal.submit("One. Two. Three. Four. Five. Six. Seven. Eight.", output_path="killed")
+    until(lambda: mortal.view(task_id)["segments_done"] >= 2, "two segments")
+    engine = mortal.engine_pid()
+    assert engine
+    assert os.getsid(engine) != os.getsid(mortal.pid), "a Ctrl-C in the terminal does not reach it"
+    mortal.stop(signal.SIGKILL)
+    until(lambda: is_gone(engine), "the engine's end")
+    mortal.start()
+    view = mortal.ended(task_id)
+    assert (view["status"], view["segments_done"]) == ("completed", 8)
+    assert [file.name for file in (mortal.outputs / "killed").iterdir()] == [f"{task_id}.wav"]
+
+
+def test_a_second_signal_ends_it_at_once(mortal):
+    mortal.reaches(mortal.submit("HANG"), "processing")
+    engine = mortal.engine_pid()
+    lines = mortal.log.read_text().count("stopping;")
+    os.kill(mortal.pid, signal.SIGTERM)
+    until(lambda: mortal.log.read_text().count("stopping;") > lines, "the first signal")
+    assert mortal.stop(signal.SIGINT) == 1
+    until(lambda: is_gone(engine), "the engine's end")
+
+
+def test_a_room_that_breaks_ends_the_daemon_and_systemd_hears_of_it(shared, tmp_path, monkeypatch):
+    shared.stop()
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    live = make_daemon(engine={"options": {"delay_seconds": 0.2}})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(PATIENCE)
-        live.start()
+        shared.start(ready=False)
         assert b"READY=1" in systemd.recv(1000).split(b"\n")
-        ids = [live.submit("One. Two. Three. Four. Five.") for _ in range(3)]
-        live.reaches(ids[0], "processing")
-        assert live.stop(signal.SIGTERM) == 0
+        with contextlib.closing(sqlite3.connect(shared.folder / "state" / "indexttsd.db")) as ledger, ledger:
+            ledger.execute("DROP TABLE speeches")
+        until(lambda: is_gone(shared.pid) or not shared.drop("x.json", {"text": "x"}), "its end")
+        assert shared.stop() == 1
         assert b"STOPPING=1" in systemd.recv(1000).split(b"\n")
-    assert "Traceback" not in live.log.read_text()
-    live.start()  # and nobody listens at NOTIFY_SOCKET now
-    assert [live.ended(task_id)["status"] for task_id in ids] == ["completed"] * 3
-
-
-def test_a_killed_daemon_takes_its_engine_along_and_its_work_goes_on(make_daemon):
-    live = make_daemon(engine={"options": {"delay_seconds": 0.1}}).start()
-    task_id = live.submit("One. Two. Three. Four. Five. Six.")
-    until(lambda: live.view(task_id)["segments_done"] >= 2, "two segments")
-    engine = live.engine_pid()
-    assert engine
-    assert os.getsid(engine) != os.getsid(live.pid), "a Ctrl-C in the terminal does not reach it"
-    live.stop(signal.SIGKILL)
-    until(lambda: is_gone(engine), "the engine's end")
-    live.start()
-    view = live.ended(task_id)
-    assert (view["status"], view["segments_done"]) == ("completed", 6)
-    assert view["process_time"] < 2 * 6 * 0.1 + 1, "what was spoken was not spoken again"
-    assert [file.name for file in (live.outputs / "out").iterdir()] == [f"{task_id}.wav"]
-
-
-def test_a_second_signal_ends_it_at_once(make_daemon):
-    live = make_daemon(engine={"options": {"hang_on": "HANG"}}).start()
-    live.reaches(live.submit("HANG"), "processing")
-    engine = live.engine_pid()
-    os.kill(live.pid, signal.SIGTERM)
-    until(lambda: "stopping" in live.log.read_text(), "the first signal")
-    assert live.stop(signal.SIGINT) == 1
-    until(lambda: is_gone(engine), "the engine's end")
-
-
-def test_a_room_that_breaks_ends_the_daemon(make_daemon):
-    live = make_daemon().start()
-    with contextlib.closing(sqlite3.connect(live.folder / "state" / "indexttsd.db")) as ledger, ledger:
-        ledger.execute("DROP TABLE speeches")
-    live.post("/api/tts/tasks", {"text": "x", "output_path": "out"})
-    until(lambda: is_gone(live.pid) or not live.drop("x.json", {"text": "x"}), "its end")
-    assert live.stop() == 1
-    assert "CRITICAL indexttsd: the " in live.log.read_text()
+    assert "CRITICAL indexttsd: the " in shared.log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -21,9 +22,9 @@ def utterance(prompt, text="A text.", seed=0):
     return Utterance(Segment(text), prompt, "ab" * 32, {}, seed)
 
 
-def make_host(folder, name="tone", timeout=PATIENCE, model_dir=None, **options):
-    settings = EngineSettings(model_dir=model_dir, device="cpu", options=options, cache_dir=folder)
-    return Host(SPECS[name], settings, timeout, "info")
+def make_host(folder, name="tone", timeout=PATIENCE, **options):
+    settings = EngineSettings(model_dir=None, device="cpu", options=options, cache_dir=folder)
+    return Host(dataclasses.replace(SPECS["tone"], name=name), settings, timeout, "info")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_closing_ends_the_process(tmp_path):
 
 
 def test_an_engine_that_cannot_be_loaded_says_why(tmp_path):
-    host = make_host(tmp_path, name="kokoro", model_dir=tmp_path / "missing")
+    host = make_host(tmp_path, name="missing")
     with pytest.raises(EngineUnavailable, match="missing") as unavailable:
         host.load()
     assert (host.state, host.reason, host.pid) == (HostState.UNAVAILABLE, str(unavailable.value), None)

@@ -159,9 +159,3 @@ def test_a_path_may_hold_the_signs_of_addresses(tmp_path, empty_ledger):
     assert store.submit([new_task()], None)
     store.close()
     assert rows(folder / "indexttsd.db", "SELECT COUNT(*) FROM tasks") == [(1,)]
-
-
-def test_a_folder_that_cannot_hold_a_ledger_is_one_sentence(tmp_path):
-    with pytest.raises(ConfigError, match="could not be brought up to date") as refused:
-        Store(tmp_path / "missing" / "indexttsd.db")
-    assert "\n" not in str(refused.value)
