@@ -366,13 +366,14 @@ def test_a_crash_between_the_claim_and_the_ledger_loses_nothing(open_room):
     assert room.lying("failed") == ["y.json", "y.json.error.json"]
 
 
-def test_a_crash_between_the_ledger_and_the_end_makes_no_second_task(open_room):
+def test_a_crash_between_the_ledger_and_the_end_makes_no_second_task(open_room, caplog):
     room = open_room()
     room.drop("x.json", {"text": "a"})
     room.inbox.scan()
     room = open_room()
     room.inbox.scan()
     assert room.store.accepted() == 1
+    assert "stays" not in caplog.text
     room.finish()
     room.inbox.scan()
     assert room.lying("done") == ["x.json", "x.json.result.json"]

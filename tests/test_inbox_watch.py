@@ -244,6 +244,15 @@ def test_a_name_that_left_the_folder_settles_anew(tmp_path):
 # The bell
 
 
+def _rename_away(folder):
+    return folder.rename(folder.with_name("old"))
+
+
+def _delete(folder):
+    # Away first, then delete: the inbox must not find half of itself meanwhile and mend it.
+    shutil.rmtree(_rename_away(folder))
+
+
 def _by_write(folder):
     (folder / "x.json").write_bytes(as_json({"text": "a"}))
 
@@ -309,6 +318,21 @@ def test_a_dead_watch_is_replaced(tmp_path):
     wire.close()
 
 
+def test_a_folder_that_was_made_again_is_watched_anew(tmp_path):
+    bell, folder = Bell(), tmp_path / "inbox"
+    folder.mkdir()
+    wire = BellWire(folder, bell)
+    wire.ensure()
+    _rename_away(folder)
+    folder.mkdir()
+    wire.ensure()
+    heard = bell.rings
+    (folder / "x.json").touch()
+    bell.wait(heard, PATIENCE)
+    assert bell.rings > heard
+    wire.close()
+
+
 def test_a_living_watch_is_kept(tmp_path):
     wire = BellWire(tmp_path, Bell())
     wire.ensure()
@@ -317,15 +341,6 @@ def test_a_living_watch_is_kept(tmp_path):
     assert wire._observer is observer
     wire.close()
     wire.close()
-
-
-def _rename_away(folder):
-    return folder.rename(folder.with_name("old"))
-
-
-def _delete(folder):
-    # Away first, then delete: the inbox must not find half of itself meanwhile and mend it.
-    shutil.rmtree(_rename_away(folder))
 
 
 @pytest.mark.parametrize("remove", [_rename_away, _delete])

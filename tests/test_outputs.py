@@ -203,12 +203,13 @@ def open_descriptors():
 
 def test_a_failure_on_the_way_closes_each_descriptor_once(outputs, root):
     """A second close would hit whatever file another thread has opened meanwhile."""
-    (root / "file").touch()
+    (root / "a/b").mkdir(parents=True)
+    (root / "a/b/file").touch()
     before = open_descriptors()
     for _ in range(20):
         with pytest.raises(BadRequest, match="not a directory"):
-            outputs.make(str(root / "file/a/b"))
-        assert outputs.existing(str(root / "missing/a"), ["x"]) == []
+            outputs.make(str(root / "a/b/file/c"))
+        assert outputs.existing(str(root / "a/b/missing/c"), ["x"]) == []
     assert open_descriptors() == before
 
 
