@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon import strict_json
@@ -104,12 +104,14 @@ def test_numbers_that_fit_are_read(digits):
     assert strict_json.parse(digits.encode()) == json.loads(digits)
 
 
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 def test_what_is_written_is_read_back(value):
     assert strict_json.parse(strict_json.dumps(value).encode()) == value
     assert strict_json.parse(strict_json.canonical(value)) == value
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused_in_one_sentence(data):
     try:

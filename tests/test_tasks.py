@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -166,6 +166,7 @@ def test_sources_are_the_transitions_backwards():
 # Ids
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.booleans(), st.floats(0, 10**14), st.integers(0, 10**14))
 def test_an_id_names_its_number(batch, created_at, n):
     task_id = format_id(batch, created_at, n)
@@ -181,6 +182,7 @@ def test_what_is_no_id_has_no_number(text):
     assert parse_id(text) is None
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, MAX_SEED), st.integers(0, 10_000))
 def test_a_segment_has_a_seed_of_its_own_that_never_changes(seed, index):
     assert 0 <= segment_seed(seed, index) <= MAX_SEED
