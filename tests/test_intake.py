@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
-from pathlib import Path
 
 import pytest
-from pydantic import Field
 
 from daemon.config import LimitsConfig
-from daemon.engines import SPECS
-from daemon.engines.base import EngineSpec, Options
 from daemon.errors import BadRequest, QueueFull
 from daemon.intake import Intake
-from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.store import Store
-from daemon.tasks import Receipt, Task, parse_id
+from daemon.tasks import Receipt, parse_id
+from tests.intake_room import SPEC, Counter
 from tests.live import write_wav
-
-
-class Speaking(Options):
-    """Options of an engine that takes some."""
-
-    speed: float | None = Field(None, gt=0, le=2)
-    style: str | None = None
-
-
-SPEC = EngineSpec(name="test", load=SPECS["tone"].load, request_options=Speaking, engine_options=Options)
-
-
-class Counter:
-    """An intake over real rooms in one folder."""
-
-    def __init__(self, folder: Path, ledger: Path) -> None:
-        self.folder = folder
-        self.root = folder / "out"
-        self.root.mkdir()
-        (folder / "prompts").mkdir()
-        write_wav(folder / "prompts" / "alice.wav")
-        write_wav(folder / "prompts" / "bob.wav")
-        self.store = Store(Path(shutil.copy(ledger, folder / "ledger.db")))
-        self.outputs = Outputs([self.root])
-        self.intake = self.made()
-
-    def made(self, default: str = "random", **limits: int) -> Intake:
-        prompts = Prompts(self.folder / "prompts", default)
-        return Intake(self.store, prompts, self.outputs, SPEC, LimitsConfig(**limits))
-
-    def single(self, intake: Intake | None = None, key: str | None = None, **keys: object) -> Receipt:
-        body = {"text": "Hello.", "output_path": "x"} | keys
-        return (intake or self.intake).submit(json.dumps(body).encode(), batch=False, key=key)
-
-    def batch(self, folder: str, *names: str, key: str | None = None, **keys: object) -> Receipt:
-        body = {"output_directory": folder, "speeches": dict.fromkeys(names, "Hello.")} | keys
-        return self.intake.submit(json.dumps(body).encode(), batch=True, key=key)
-
-    def drop(self, content: object, name: str = "story.json") -> list[Task]:
-        uid = os.urandom(8).hex()
-        self.intake.submit_drop(json.dumps(content).encode(), uid, name)
-        return self.store.tasks_of_drop(uid)
-
-    def last(self) -> Task:
-        return self.store.tasks(None, 1, None)[0]
 
 
 @pytest.fixture(scope="module")
@@ -278,85 +227,6 @@ def test_one_key_from_many_threads_is_one_task(counter):
     assert len(found) == 12
     assert len(set(found)) == 1
     assert counter.store.accepted() == before + 1
-
-
-# Dropped files
-
-
-def test_a_dropped_object_is_a_task_or_by_its_speeches_a_batch(counter):
-    [task] = counter.drop({"text": "Hello.", "output_path": "x"})
-    [batch] = counter.drop({"speeches": {"a.wav": "Hello."}, "output_directory": "dropped"})
-    assert (task.batch, batch.batch) == (False, True)
-
-
-def test_a_dropped_file_may_leave_its_folder_out(counter):
-    task, batch = counter.drop([{"text": "Hello."}, {"speeches": {"a.wav": "x"}, "output_directory": None}], "a.b.JSON")
-    assert task.directory == batch.directory == str(counter.root / "a.b")
-
-
-def test_an_array_is_taken_in_its_order(counter):
-    tasks = counter.drop([{"text": "Hello.", "seed": seed} for seed in (3, 1, 2)])
-    assert [task.seed for task in tasks] == [3, 1, 2]
-    assert [task.n for task in tasks] == list(range(tasks[0].n, tasks[0].n + 3))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        ({"text": " "}, "'text' is blank"),
-        ({"text": "x", "prompt_path": "zz"}, "not found"),
-        ({"text": "x", "output_path": "/"}, "output.roots"),
-        ({"text": "x", "idempotency_key": 5}, "printable"),
-        ({"speeches": {"a": "x"}}, "must end with .wav"),
-        ("text", "must be a JSON object"),
-        ([], "must be a JSON object"),
-        (None, "must be a JSON object"),
-    ],
-)
-def test_one_wrong_object_refuses_the_whole_array_by_its_index(counter, wrong, words):
-    before = counter.store.accepted()
-    with pytest.raises(BadRequest) as caught:
-        counter.drop([{"text": "Good."}, wrong, {"text": "Good."}])
-    assert words in str(caught.value)
-    assert caught.value.index == 1
-    assert counter.store.accepted() == before
-
-
-def test_names_promised_twice_in_one_array_are_refused(counter):
-    batch = {"speeches": {"a.wav": "x"}, "output_directory": "twice"}
-    with pytest.raises(BadRequest) as caught:
-        counter.drop([batch, batch])
-    assert caught.value.index == 1
-
-
-def test_an_empty_array_is_refused(counter):
-    with pytest.raises(BadRequest, match="the array is empty"):
-        counter.drop([])
-
-
-def test_broken_json_is_located(counter):
-    with pytest.raises(BadRequest) as caught:
-        counter.intake.submit_drop(b'[{"text": "x",}]', "broken", "x.json")
-    assert (caught.value.line, caught.value.column) == (1, 15)
-
-
-def test_a_key_in_a_dropped_file_is_the_key_of_the_header(counter):
-    first = counter.single(key="door", output_path="x")
-    [task] = counter.drop({"text": "Hello.", "output_path": "x", "idempotency_key": "door"})
-    assert task.task_id == first.task_id
-
-
-def test_checking_a_file_stores_and_makes_nothing(counter):
-    checker = Intake(None, Prompts(counter.folder / "prompts", "random"), counter.outputs, SPEC, LimitsConfig())
-    before = counter.store.accepted()
-    found = checker.check(b'[{"text": "x", "output_path": "never"}, {"speeches": {"a.wav": "x"}}]', "check.json")
-    assert [new.batch for new in found] == [False, True]
-    with pytest.raises(BadRequest) as caught:
-        checker.check(b'[{"text": "x"}, {"text": ""}]', "check.json")
-    assert caught.value.index == 1
-    assert counter.store.accepted() == before
-    assert not (counter.root / "never").exists()
-    assert not (counter.root / "check").exists()
 
 
 def test_numbers_count_from_0_without_gaps(tmp_path, empty_ledger):
