@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,11 @@ from tests.live import write_wav
 MAX_BYTES = 4 * 1024**2
 
 
-def make_ledger(folder: Path) -> Path:
+@functools.cache
+def empty_ledger() -> Path:
     """An empty ledger to copy: to make one takes a process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
     Store(folder / "empty.db").close()
     return folder / "empty.db"
 
@@ -31,14 +37,14 @@ def make_ledger(folder: Path) -> Path:
 class DropRoom:
     """One inbox on `folder`. What is dropped is settled at the first look unless `settle` says otherwise."""
 
-    def __init__(self, folder: Path, ledger: Path, *, settle: float = 0, rescan: float = 30, queue: int = 100) -> None:
+    def __init__(self, folder: Path, *, settle: float = 0, rescan: float = 30, queue: int = 100) -> None:
         self.folder = folder / "inbox"
         self.outputs = folder / "outputs"
         if not self.folder.exists():
             (folder / "prompts").mkdir()
             self.outputs.mkdir()
             write_wav(folder / "prompts" / "alice.wav")
-            shutil.copy(ledger, folder / "ledger.db")
+            shutil.copy(empty_ledger(), folder / "ledger.db")
         self.store = Store(folder / "ledger.db")
         self.bell = Bell()
         limits = LimitsConfig(queue=queue)

@@ -70,12 +70,11 @@ def test_the_sample_rate_is_written(rate):
     assert seconds == 1.0
 
 
-@pytest.mark.parametrize("format_", ["flac", "ogg", "mp3"])
-def test_minutes_of_sound_in_one_piece_do_not_overrun_the_encoder(format_):
+def test_minutes_of_sound_in_one_piece_do_not_overrun_the_encoder():
     """In a process of its own: the encoder's stack would take the tests down with it."""
     code = "import sys, tempfile; from daemon import audio\n"
-    code += "print(audio.write(tempfile.TemporaryFile('w+b'), sys.argv[1], 8000, [bytes(2 * 8000 * 600)]))"
-    done = subprocess.run([sys.executable, "-c", code, format_], capture_output=True, text=True, check=False)
+    code += "print(audio.write(tempfile.TemporaryFile('w+b'), 'ogg', 8000, [bytes(2 * 8000 * 600)]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "600.0\n"), done.stderr
 
 

@@ -7,14 +7,13 @@ import json
 import pytest
 
 from tests.bad_payloads import BROKEN_JSON, WRONG_REQUESTS, as_json
-from tests.drop_room import MAX_BYTES, DropRoom, make_ledger
+from tests.drop_room import MAX_BYTES, DropRoom
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
     """Shared: each test uses a file name of its own, or ends what it began."""
-    folder = tmp_path_factory.mktemp("content")
-    made = DropRoom(folder, make_ledger(folder))
+    made = DropRoom(tmp_path_factory.mktemp("content"))
     yield made
     made.close()
 

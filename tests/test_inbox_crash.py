@@ -1,0 +1,117 @@
+"""An inbox after a crash between any two steps: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.drop_room import DropRoom
+
+
+@pytest.fixture
+def open_room(tmp_path):
+    """Opens the inbox of this test, as often as it is called: each call is a new daemon after the death of the last."""
+    rooms = []
+
+    def opened(**settings):
+        if rooms:
+            rooms[-1].close()
+        rooms.append(DropRoom(tmp_path, **settings))
+        return rooms[-1]
+
+    yield opened
+    rooms[-1].close()
+
+
+@pytest.fixture
+def room(open_room):
+    return open_room()
+
+
+def test_files_that_were_there_before_the_start_are_taken_by_the_first_scan(open_room):
+    open_room().drop("x.json", {"text": "a"})
+    room = open_room()
+    room.inbox.scan()
+    assert room.statuses()["pending"] == 1
+
+
+def test_a_crash_between_the_claim_and_the_ledger_loses_nothing(open_room):
+    room = open_room()
+    room.drop("x.json", {"text": "a"}).rename(room.folder / ".claimed" / f"{'0' * 32}--x.json")
+    room.drop("y.json", b"").rename(room.folder / ".claimed" / f"{'1' * 32}--y.json")
+    room = open_room()
+    room.inbox.scan()
+    assert room.statuses()["pending"] == 1
+    assert room.lying(".claimed") == [f"{'0' * 32}--x.json"]
+    assert room.lying("failed") == ["y.json", "y.json.error.json"]
+
+
+def test_a_crash_between_the_ledger_and_the_end_makes_no_second_task(open_room, caplog):
+    room = open_room()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.scan()
+    room = open_room()
+    room.inbox.scan()
+    assert room.store.accepted() == 1
+    assert "stays" not in caplog.text
+    room.finish()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+
+
+def _ended(room):
+    room.drop("x.json", {"text": "a"})
+    room.inbox.scan()
+    room.finish()
+    [drop] = room.store.ended_drops()
+    return drop
+
+
+def test_a_crash_after_the_name_was_chosen_uses_that_name(open_room):
+    room = open_room()
+    room.store.keep_drop_as(_ended(room).uid, "done/x.json")
+    room = open_room()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+
+
+def test_a_crash_after_the_note_was_written_leaves_one_note(open_room):
+    room = open_room()
+    room.store.keep_drop_as(_ended(room).uid, "done/x.json")
+    (room.folder / "done/x.json.result.json").write_text("[]\n")
+    room = open_room()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+    assert room.note("done/x.json.result.json")[0]["status"] == "completed"
+
+
+def test_a_crash_after_the_move_archives_nothing_twice(open_room):
+    room = open_room()
+    drop = _ended(room)
+    room.store.keep_drop_as(drop.uid, "done/x.json")
+    (room.folder / "done/x.json.result.json").write_text('["kept"]')
+    (room.folder / ".claimed" / f"{drop.uid}--x.json").rename(room.folder / "done/x.json")
+    room = open_room()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+    assert room.note("done/x.json.result.json") == ["kept"]
+    assert room.store.ended_drops() == []
+
+
+def test_a_name_taken_by_somebody_else_after_it_was_chosen_is_not_overwritten(open_room):
+    room = open_room()
+    room.store.keep_drop_as(_ended(room).uid, "done/x.json")
+    (room.folder / "done/x.json").write_text("foreign")
+    (room.folder / "done/x.json.result.json").write_text("foreign")
+    room = open_room()
+    room.inbox.scan()
+    assert (room.folder / "done/x.json").read_text() == "foreign"
+    assert (room.folder / "done/x.json.result.json").read_text() == "foreign"
+    assert room.lying("done") == ["x-2.json", "x-2.json.result.json", "x.json", "x.json.result.json"]
+
+
+def test_half_written_notes_of_a_dead_daemon_are_swept(open_room):
+    room = open_room()
+    for folder in ("done", "failed"):
+        (room.folder / folder / ".indexttsd-abc.part").write_text("{")
+    room = open_room()
+    assert room.lying("done") == room.lying("failed") == []
