@@ -207,3 +207,10 @@ def test_a_stopped_inbox_may_be_opened_by_the_next_daemon(make_room, run):
     thread.join(PATIENCE)
     assert not thread.is_alive()
     make_room()
+
+
+def test_to_stop_watching_says_nothing(tmp_path, caplog):
+    wire = BellWire(tmp_path, Bell())
+    wire.ensure()
+    wire.close()
+    assert caplog.text == ""

@@ -19,6 +19,8 @@ from watchdog.observers.inotify import InotifyObserver
 from daemon.bell import Bell
 
 log = logging.getLogger("indexttsd.inbox")
+# It calls every ordinary close an error. Lost events are told by another logger, and the next scan finds them anyway.
+logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
 
 # A file moved or linked into the folder is `created` and never `closed`; a written one is `closed`.
 _EVENTS: list[type[FileSystemEvent]] = [
