@@ -154,10 +154,10 @@ class Intake:
         _validated(self._spec.request_options, request.options, "options")
         prompt = self._prompts.choose(request.prompt)
         batch = isinstance(request, BatchRequest)
-        wanted = request.output_directory if isinstance(request, BatchRequest) else request.output_path
-        shown, directory = self._outputs.resolve(wanted)
+        key = "output_directory" if isinstance(request, BatchRequest) else "output_path"
+        shown, directory = self._outputs.resolve(getattr(request, key), key)
         if make:
-            self._outputs.make(directory)
+            self._outputs.make(directory, key)
         if isinstance(request, BatchRequest) and not request.overwrite:
             self._check_free(directory, request)
         return NewTask(
@@ -174,6 +174,7 @@ class Intake:
             overwrite=request.overwrite if isinstance(request, BatchRequest) else False,
             idempotency_key=order.key,
             body_hash=order.body_hash if order.key is not None else None,
+            index=order.index,
         )
 
     def _check_free(self, directory: str, request: BatchRequest) -> None:

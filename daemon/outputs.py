@@ -40,7 +40,7 @@ class Outputs:
         """The root of relative paths."""
         return self._roots[0]
 
-    def resolve(self, path: str) -> tuple[str, str]:
+    def resolve(self, path: str, key: str = "output_path") -> tuple[str, str]:
         """The folder a request names: as it is shown (absolute, else as sent) and as it is used (normalised).
 
         Decided by the words of the path alone: the answer does not depend on what exists.
@@ -49,19 +49,19 @@ class Outputs:
             BadRequest: it lies outside the roots or has a part that is no folder's name.
         """
         if not path.strip():
-            raise BadRequest("'output_path' is blank; give a directory")
+            raise BadRequest(f"'{key}' is blank; give a directory")
         if fault := _path_fault(path):
-            raise BadRequest(f"'output_path' {fault}")
+            raise BadRequest(f"'{key}' {fault}")
         absolute = os.path.isabs(path)  # noqa: PTH117
         used = Path("/", os.path.normpath(self.first_root / path).lstrip("/"))  # POSIX lets two leading slashes stay
         shown = path if absolute else str(used)
         if len(os.fsencode(used)) > _PATH_BYTES:
-            raise BadRequest(f"'output_path' is longer than {_PATH_BYTES} bytes")
+            raise BadRequest(f"'{key}' is longer than {_PATH_BYTES} bytes")
         if self._root_of(used) is None:
-            raise BadRequest(f"'output_path' must lie in one of the folders that output.roots allows, not in {path!r}")
+            raise BadRequest(f"'{key}' must lie in one of the folders that output.roots allows, not in {path!r}")
         return shown, str(used)
 
-    def make(self, directory: str) -> None:
+    def make(self, directory: str, key: str = "output_path") -> None:
         """Make the folder if it is missing, and see that it can be written to.
 
         Raises:
@@ -72,7 +72,7 @@ class Outputs:
                 if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
                     raise PermissionError(errno.EACCES, "it is not writable")
         except OSError as error:
-            raise BadRequest(f"'output_path' {directory!r} cannot be written to: {_reason(error)}") from None
+            raise BadRequest(f"'{key}' {directory!r} cannot be written to: {_reason(error)}") from None
 
     def existing(self, directory: str, names: Sequence[str]) -> list[str]:
         """Which of these names are taken in the folder.
@@ -86,7 +86,7 @@ class Outputs:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise BadRequest(f"'output_path' {directory!r} cannot be used: {_reason(error)}") from None
+            raise BadRequest(f"'output_directory' {directory!r} cannot be used: {_reason(error)}") from None
 
     @contextlib.contextmanager
     def draft(self, directory: str, owner: str) -> Iterator[Draft]:

@@ -143,6 +143,7 @@ class NewTask:
         output_path: the folder as shown to clients, absolute.
         directory: the same folder as it is used, normalised.
         idempotency_key, body_hash: both None unless the client named a key.
+        index: its position in a dropped array, for errors; None if it came alone.
     """
 
     batch: bool
@@ -158,6 +159,7 @@ class NewTask:
     overwrite: bool = False
     idempotency_key: str | None = None
     body_hash: str | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ log = logging.getLogger("indexttsd.worker")
 
 #: How long to wait before an engine that could not be loaded is tried again: doubled each time, in seconds.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 1.0, 60.0
+#: How often an idle worker sees whether its engine still lives, in seconds; `/ready` is no staler than this.
+_IDLE_LOOK = 10.0
 
 
 class _Cancelled(Exception):
@@ -88,7 +90,7 @@ class Worker:
                 self._stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
             if not busy:
-                self._bell.wait(heard)
+                self._bell.wait(heard, _IDLE_LOOK)
         self._host.close()
 
     def step(self) -> bool:

@@ -45,7 +45,7 @@ def test_a_refused_object_takes_its_whole_array_with_it(store):
     batch = {"a.wav": "A"}
     submit(store, new_task(speeches=batch))
     with pytest.raises(BadRequest, match=r"a\.wav") as refused:
-        submit(store, new_task(), new_task(speeches=batch))
+        submit(store, new_task(index=0), new_task(speeches=batch, index=1))
     assert refused.value.index == 1
     assert number(submit(store, new_task())[0]) == 1
 

@@ -21,20 +21,16 @@ def add(connection: Connection, new: Sequence[NewTask | Receipt], queue_limit: i
         QueueFull: `queue_limit` tasks wait already; None takes any number.
         BadRequest: a key was used for another body, or a file name is promised; `index` says which of several.
     """
-    receipts = []
-    for index, task in enumerate(new):
-        place = index if len(new) > 1 else None
-        receipts.append(task if isinstance(task, Receipt) else _add_one(connection, task, place, queue_limit))
-    return receipts
+    return [task if isinstance(task, Receipt) else _add_one(connection, task, queue_limit) for task in new]
 
 
-def _add_one(connection: Connection, task: NewTask, index: int | None, queue_limit: int | None) -> Receipt:
+def _add_one(connection: Connection, task: NewTask, queue_limit: int | None) -> Receipt:
     # Asked again inside the transaction: two clients may have brought the same key at the same time.
-    known = replayed(connection, task.idempotency_key, task.body_hash, index)
+    known = replayed(connection, task.idempotency_key, task.body_hash, task.index)
     if known:
         return known
     _check_room(connection, queue_limit)
-    _check_promises(connection, task, index)
+    _check_promises(connection, task)
     return _insert(connection, task)
 
 
@@ -79,7 +75,7 @@ def waiting(connection: Connection) -> int:
     return connection.scalar(select(func.count()).where(tasks.c.state == State.PENDING)) or 0
 
 
-def _check_promises(connection: Connection, task: NewTask, index: int | None) -> None:
+def _check_promises(connection: Connection, task: NewTask) -> None:
     if not task.batch or task.overwrite:
         return
     promised = (
@@ -91,7 +87,9 @@ def _check_promises(connection: Connection, task: NewTask, index: int | None) ->
     taken = sorted(set(connection.scalars(promised)) & set(task.speeches))
     if taken:
         names = ", ".join(taken[:10])
-        raise BadRequest(f"another unfinished batch will write {names} in the same directory; wait for it", index=index)
+        raise BadRequest(
+            f"another unfinished batch will write {names} in the same directory; wait for it", index=task.index
+        )
 
 
 def _insert(connection: Connection, task: NewTask) -> Receipt:
@@ -106,9 +104,16 @@ def _insert(connection: Connection, task: NewTask) -> Receipt:
     statement = insert(tasks).values(state=State.PENDING, created_at=now, **columns).returning(tasks.c.id)
     task_row = connection.execute(statement).scalar_one()
     task_id = format_id(task.batch, now, task_row - 1)
-    for position, (name, text) in enumerate(task.speeches.items()):
-        file_name = name or f"{task_id}.{task.format}"
-        row = {"task": task_row, "position": position, "file_name": file_name, "priority": task.priority}
-        speech = insert(speeches).values(state=State.PENDING, **row).returning(speeches.c.id)
-        connection.execute(insert(texts).values(speech=connection.execute(speech).scalar_one(), text=text))
+    _insert_speeches(connection, task_row, task, task_id)
     return Receipt(task_id=task_id, batch=task.batch, total_files=len(task.speeches))
+
+
+def _insert_speeches(connection: Connection, row: int, task: NewTask, task_id: str) -> None:
+    """All speeches in two statements: a batch may have a hundred thousand, and everybody else waits for the writer."""
+    names = [name or f"{task_id}.{task.format}" for name in task.speeches]
+    common = {"task": row, "priority": task.priority, "state": State.PENDING}
+    rows = [common | {"position": position, "file_name": name} for position, name in enumerate(names)]
+    connection.execute(insert(speeches), rows)
+    ids = connection.scalars(select(speeches.c.id).where(speeches.c.task == row).order_by(speeches.c.position))
+    pairs = zip(ids.all(), task.speeches.values(), strict=True)
+    connection.execute(insert(texts), [{"speech": speech, "text": text} for speech, text in pairs])

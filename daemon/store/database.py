@@ -80,18 +80,14 @@ def writer(file: Path) -> sqlalchemy.Engine:
     It alone commits and checkpoints, which is what keeps SQLite's WAL-reset bug (sqlite.org/wal.html#walresetbug)
     from ever finding the two connections it needs.
     """
-    engine = sqlalchemy.create_engine(
-        _url(file), pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 10}
-    )
+    engine = _engine(file, pool_size=1, max_overflow=0)
     _set_up(engine, "BEGIN IMMEDIATE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     return engine
 
 
 def reader(file: Path) -> sqlalchemy.Engine:
     """Connections that cannot write, for polls beside the writer."""
-    engine = sqlalchemy.create_engine(
-        _url(file), pool_size=8, max_overflow=8, pool_timeout=60, connect_args={"timeout": 10}
-    )
+    engine = _engine(file, pool_size=8, max_overflow=8)
     _set_up(engine, "BEGIN", "query_only=ON")
     return engine
 
@@ -99,6 +95,13 @@ def reader(file: Path) -> sqlalchemy.Engine:
 def _url(file: Path) -> sqlalchemy.URL:
     """Made of parts: a path may hold a '?'."""
     return sqlalchemy.URL.create("sqlite", database=str(file))
+
+
+def _engine(file: Path, **pool: int) -> sqlalchemy.Engine:
+    # Parameters are hidden: they hold people's texts, which have no place in an error or a log.
+    return sqlalchemy.create_engine(
+        _url(file), pool_timeout=60, connect_args={"timeout": 10}, hide_parameters=True, **pool
+    )
 
 
 def _set_up(engine: sqlalchemy.Engine, begin: str, *pragmas: str) -> None:

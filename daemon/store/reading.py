@@ -98,12 +98,12 @@ def _tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Task]:
 def _failures(connection: Connection, batches: list[int]) -> dict[int, tuple[tuple[str, str], ...]]:
     failed = speeches.c.state.in_((State.FAILED, State.CANCELLED))
     columns = (speeches.c.task, speeches.c.file_name, speeches.c.error)
-    found: dict[int, tuple[tuple[str, str], ...]] = {}
+    found: dict[int, list[tuple[str, str]]] = {}
     if batches:
         query = select(*columns).where(speeches.c.task.in_(batches), failed).order_by(speeches.c.position)
         for task, name, error in connection.execute(query):
-            found[task] = (*found.get(task, ()), (name, error or ""))
-    return found
+            found.setdefault(task, []).append((name, error or ""))
+    return {task: tuple(failures) for task, failures in found.items()}
 
 
 _PLAIN_FIELDS = (
