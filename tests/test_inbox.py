@@ -15,16 +15,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def test_files_that_lie_there_before_the_start_are_spoken(make_daemon):
-    live = make_daemon()
-    live.inbox.mkdir()
-    live.drop("before.json", {"text": "a"})
-    live.drop("broken.json", b"{")
-    live.start()
-    assert live.note("done/before.json.result.json")[0]["status"] == "completed"
-    assert live.note("failed/broken.json.error.json")["line"] == 1
-
-
 def test_a_dropped_task_is_spoken_to_a_folder_named_after_its_file(daemon):
     daemon.drop("story.JSON", {"text": "Once upon a time."})
     [view] = daemon.note("done/story.JSON.result.json")
@@ -92,18 +82,22 @@ def test_stats_count_what_waits_and_nothing_that_is_ignored(daemon):
     until(lambda: daemon.get("/api/tts/stats").json["inbox"]["waiting"] == 0, "the count")
 
 
-def test_a_killed_daemon_goes_on_with_what_it_had_taken(make_daemon):
-    live = make_daemon(engine={"options": {"delay_seconds": 0.2}}).start()
+def test_a_killed_daemon_goes_on_with_what_it_had_taken_and_takes_what_came_meanwhile(make_daemon):
+    live = make_daemon(engine={"options": {"delay_seconds": 0.1}}).start()
     live.drop("known.json", [{"text": f"{n}. One. Two."} for n in range(3)])
     until(lambda: names_claimed(live), "the claim")
     until(lambda: live.get("/api/tts/stats").json["tasks"]["processing"], "the work")
     live.stop(signal.SIGKILL)
     (live.inbox / ".claimed" / f"{'a' * 32}--unknown.json").write_text('{"text": "never read"}')
+    live.drop("meanwhile.json", {"text": "a"})
+    live.drop("broken.json", b"{")
     live.start()
+    assert live.note("failed/broken.json.error.json")["line"] == 1
+    assert live.note("done/meanwhile.json.result.json")[0]["status"] == "completed"
     assert [view["status"] for view in live.note("done/known.json.result.json")] == ["completed"] * 3
     assert live.note("done/unknown.json.result.json")[0]["status"] == "completed"
     until(lambda: not names_claimed(live), "an empty .claimed/")
-    assert live.get("/api/tts/stats").json["tasks"]["completed"] == 4
+    assert live.get("/api/tts/stats").json["tasks"]["completed"] == 5
 
 
 def names_claimed(live):
