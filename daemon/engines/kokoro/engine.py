@@ -11,7 +11,7 @@ from typing import cast
 from daemon.audio import Audio
 from daemon.engines.base import EngineSettings, Json, Segment, SegmentError, Utterance
 from daemon.engines.kokoro.clip import BadClip
-from daemon.engines.kokoro.files import MODEL_SHA256, model_file
+from daemon.engines.kokoro.files import MODEL_SHA256, REWRITE_VERSION, model_file, rewritten_model_file
 from daemon.engines.kokoro.loudness import level, to_pcm, trim
 from daemon.engines.kokoro.model import SAMPLE_RATE, Model
 from daemon.engines.kokoro.phonemes import Phonemizer
@@ -43,8 +43,11 @@ class KokoroEngine:
                 f"The kokoro engine runs on the CPU only, not on {settings.device}: set engine.device to auto or cpu."
             )
         self.max_batch = cast(int | None, settings.options.get("threads")) or min(_usable_cores(), _MOST_THREADS)
-        self.identity = f"kokoro {VERSION} model {MODEL_SHA256[:12]} voices {TABLE_VERSION}"
-        self._model = Model(model_file(settings))
+        original = model_file(settings)
+        rewritten = rewritten_model_file(original, settings.cache_dir)
+        form = f"rewrite {REWRITE_VERSION}" if rewritten else "original"
+        self.identity = f"kokoro {VERSION} model {MODEL_SHA256[:12]} {form} voices {TABLE_VERSION}"
+        self._model = Model(rewritten or original)
         self._voices = VoiceBook()
         self._phonemizer = Phonemizer(settings.cache_dir)
         self._pool = ThreadPoolExecutor(self.max_batch, "kokoro")

