@@ -100,7 +100,7 @@ class App:
 
     def _start(self) -> list[threading.Thread]:
         self._inbox.open()
-        self._inbox.scan()
+        self._inbox.look()
         rooms = {"http": self._server.run, "inbox": self._inbox.run, "worker": self._worker.run}
         threads = [threading.Thread(target=self._watched, args=(name, run), name=name) for name, run in rooms.items()]
         for thread in threads:

@@ -32,12 +32,14 @@ class _Order:
     Attributes:
         index: its position in a dropped array, or None.
         body_hash: SHA-256 of what was asked, without the idempotency key.
+        folder_given: whether the request itself named its output folder.
     """
 
     request: TaskRequest | BatchRequest
     index: int | None
     key: str | None
     body_hash: str
+    folder_given: bool
 
 
 class Intake:
@@ -112,8 +114,13 @@ class Intake:
     def _dropped(self, item: object, name: str, index: int | None) -> _Order:
         if not isinstance(item, dict):
             raise BadRequest("a task must be a JSON object, or an array of them", index=index)
-        body = {key: value for key, value in item.items() if key != "idempotency_key"}
-        model: type[TaskRequest | BatchRequest] = BatchRequest if "speeches" in item else TaskRequest
+        # A null `speeches` is absent, and so does not make a batch.
+        body = {
+            key: value
+            for key, value in item.items()
+            if key != "idempotency_key" and not (key == "speeches" and value is None)
+        }
+        model: type[TaskRequest | BatchRequest] = BatchRequest if "speeches" in body else TaskRequest
         folder = "output_directory" if model is BatchRequest else "output_path"
         stem = os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a path
         return self._order(body, model, index, item.get("idempotency_key"), {folder: stem})
@@ -131,8 +138,10 @@ class Intake:
             request = _validated(model, {**(defaults or {}), **without_nulls(dict(body), model)})
         except BadRequest as error:
             raise BadRequest(str(error), index=index) from None
-        asked = strict_json.canonical({"kind": model.__name__, "body": without_nulls(dict(body), model)})
-        return _Order(request, index, checked_key, hashlib.sha256(asked).hexdigest())
+        given = without_nulls(dict(body), model)
+        asked = strict_json.canonical({"kind": model.__name__, "body": given})
+        folder_given = not (defaults or {}).keys() - given.keys()
+        return _Order(request, index, checked_key, hashlib.sha256(asked).hexdigest(), folder_given)
 
     def _check_texts(self, request: TaskRequest | BatchRequest) -> None:
         limit = self._limits.text_chars
@@ -155,9 +164,10 @@ class Intake:
         prompt = self._prompts.choose(request.prompt)
         batch = isinstance(request, BatchRequest)
         key = "output_directory" if isinstance(request, BatchRequest) else "output_path"
-        shown, directory = self._outputs.resolve(getattr(request, key), key)
+        named = key if order.folder_given else f"{key} (left out, so the file's name)"
+        shown, directory = self._outputs.resolve(getattr(request, key), named)
         if make:
-            self._outputs.make(directory, key)
+            self._outputs.make(directory, named)
         if isinstance(request, BatchRequest) and not request.overwrite:
             self._check_free(directory, request)
         return NewTask(

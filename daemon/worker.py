@@ -39,6 +39,10 @@ class _Stopped(Exception):
     """The daemon is being stopped."""
 
 
+class _SegmentDamaged(Exception):
+    """A finished segment changed on the disk; the next try finds it missing and speaks it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """A claimed speech with all that is needed to speak it."""
@@ -229,7 +233,7 @@ def _pieces(work: _Work) -> Iterator[bytes]:
     for index, segment in enumerate(work.segments):
         kept = work.shelf.segment(index)
         if kept is None:
-            raise OSError(f"segment {index} of {work.claimed.task_id} was damaged in the state folder")
+            raise _SegmentDamaged(f"segment {index} of {work.claimed.task_id} was damaged in the state folder")
         yield kept.pcm
         if index < last:
             yield audio.silence(segment.pause, kept.sample_rate)

@@ -33,6 +33,7 @@ def make_daemon(tmp_path: Any) -> Iterator[Callable[..., LiveDaemon]]:
     yield make
     for live in made:
         live.close()
+        print(live.log.read_text(errors="replace")[-5000:] if live.log.exists() else "")  # shown if the test failed
 
 
 @pytest.fixture(scope="session")

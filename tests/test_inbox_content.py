@@ -131,6 +131,16 @@ def test_null_means_that_the_folder_was_left_out(room):
     assert view["output_path"] == str(room.outputs / "null")
 
 
+def test_null_speeches_do_not_make_a_batch(room):
+    [view] = accepted(room, "single.json", {"text": "a", "speeches": None})
+    assert view["task_id"].startswith("task_")
+
+
+def test_a_name_that_can_be_no_folder_is_said_to_be_the_files(room):
+    note = room.refused("~home.json", {"text": "a"})
+    assert "left out, so the file's name" in note["detail"]
+
+
 def test_a_given_output_path_is_kept_as_it_was_sent(room):
     sent = f"{room.outputs}/a/../b/"
     [view] = accepted(room, "given.json", {"text": "a", "output_path": sent})

@@ -86,15 +86,18 @@ class Inbox:
         """Scan whenever the bell rings, when something may have settled, and from time to time, until stopped."""
         while not self._stop.is_set():
             heard = self._bell.rings
-            wait = self._rescan_seconds
-            try:
-                self.scan()
-                wait = min(wait, self._settling.wait())
-            except OSError as error:
-                log.error("the inbox cannot be looked through: %s", error, extra={"action": "scan_failed"})
-            self._bell.wait(heard, wait)
+            self._bell.wait(heard, self.look())
         self._wire.close()
         self._claimed.release()
+
+    def look(self) -> float:
+        """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due."""
+        try:
+            self.scan()
+        except OSError as error:
+            log.error("the inbox cannot be looked through: %s", error, extra={"action": "scan_failed"})
+            return self._rescan_seconds
+        return min(self._rescan_seconds, self._settling.wait())
 
     def scan(self) -> None:
         """Look at every dropped file once, and put away those whose tasks have ended.
