@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import queue
 import signal
 import socket
 import threading
@@ -46,7 +47,9 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._stopping = threading.Event()
+        # A queue and not an event: a signal's handler may run while this very thread holds the event's lock.
+        self._endings: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._asked_to_stop = False
         self._broken = False
         spec = engine_spec(config)
         with contextlib.ExitStack() as undo:
@@ -92,7 +95,7 @@ class App:
         host, port = self._address[:2]
         log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port, extra={"action": "listening"})
         notify("READY=1\nSTATUS=doors open")
-        self._stopping.wait()
+        self._endings.get()
         notify("STOPPING=1")
         log.info("stopping; what is being spoken goes on at the next start", extra={"action": "stopping"})
         self._stop(threads)
@@ -115,7 +118,7 @@ class App:
         except Exception:
             log.critical("the %s broke; the daemon ends", name, exc_info=True, extra={"action": "room_broke"})
             self._broken = True
-            self._stopping.set()
+            self._endings.put(None)
 
     def _stop(self, threads: list[threading.Thread]) -> None:
         self._worker.stop()
@@ -127,9 +130,10 @@ class App:
         self._store.close()
 
     def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
-        if self._stopping.is_set():  # asked twice: at once
+        if self._asked_to_stop:  # twice: at once
             os._exit(1)
-        self._stopping.set()
+        self._asked_to_stop = True
+        self._endings.put(None)
 
     def _health(self) -> tuple[dict[str, str], str | None, int]:
         host = self._host
