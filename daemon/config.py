@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 
 from daemon.errors import ConfigError
 from daemon.schema import Strict, first_complaint
@@ -30,6 +31,13 @@ def _beside_config(value: object, info: ValidationInfo) -> object:
     return Path(os.path.normpath(base / value))
 
 
+def _host_name(name: str) -> str:
+    """A name as it stands in a Host header, without a port."""
+    if name.count(":") == 1 or not re.fullmatch(r"[\w.:\[\]-]+", name):
+        raise ValueError("must be a host name such as tts.example, without http:// and port")
+    return name
+
+
 ConfigPath = Annotated[Path, BeforeValidator(_beside_config)]
 
 
@@ -38,7 +46,7 @@ class ServerConfig(Strict):
 
     host: str = "127.0.0.1"
     port: int = Field(51046, ge=0, le=65535)
-    hosts: list[str] = []
+    hosts: list[Annotated[str, AfterValidator(_host_name)]] = []
     cors_origins: list[str] = []
     max_body_bytes: int = Field(4 * 1024**2, ge=1024, le=64 * 1024**2)
 

@@ -166,10 +166,10 @@ class Intake:
         key = "output_directory" if isinstance(request, BatchRequest) else "output_path"
         named = key if order.folder_given else f"{key} (left out, so the file's name)"
         shown, directory = self._outputs.resolve(getattr(request, key), named)
-        if make:
-            self._outputs.make(directory, named)
         if isinstance(request, BatchRequest) and not request.overwrite:
             self._check_free(directory, request)
+        if make:
+            self._outputs.make(directory, named)
         return NewTask(
             batch=batch,
             speeches=request.speeches if isinstance(request, BatchRequest) else {"": request.text},

@@ -16,8 +16,8 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):  # an abstract socket
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.sendto(state.encode(), address)
-        except OSError as error:  # a name inherited from a manager that is gone: no reason not to serve
-            log.warning("NOTIFY_SOCKET is set, but nobody listens there: %s", error)
+    except OSError as error:  # a name inherited from a manager that is gone: no reason not to serve
+        log.warning("NOTIFY_SOCKET is set, but nobody listens there: %s", error)

@@ -94,6 +94,7 @@ class Worker:
                 self._stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
             if not busy:
+                self._spool.sweep(self._store.unfinished())  # shelves of what was cancelled while it waited
                 self._bell.wait(heard, _IDLE_LOOK)
         self._host.close()
 
@@ -136,7 +137,7 @@ class Worker:
         except Exception as error:
             # A bug or a full disk must not end the loop, nor be tried for ever: it counts as an attempt.
             log.exception("%s could not be spoken", claimed.task_id, extra={"task": claimed.task_id})
-            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
             self._store.give_back(claimed, f"internal error: {reason}", attempts=claimed.attempts + 1)
 
     def _end(self, claimed: Claim, error: str) -> None:

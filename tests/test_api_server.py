@@ -170,3 +170,22 @@ def test_a_closed_port_is_free_again():
         exchange(server.port, request("GET /"))
         server.stop()
         listen("127.0.0.1", server.port).close()
+
+
+def test_the_loop_does_not_leave_before_a_close_has_woken_it():
+    """Another thread's pull may wake the loop between close's decision and its own write to the trigger."""
+    with Running(hello) as running:
+        server = running.server
+        trigger = server._server.trigger
+        pulled = trigger._physical_pull
+        slow = threading.Event()
+
+        def late_pull():
+            slow.wait(0.5)  # the loop sees the decision, by another's pull, before this one is written
+            pulled()
+
+        trigger._physical_pull = late_pull
+        threading.Thread(target=pulled).start()
+        server.close()  # raised EBADF, or wrote into another file
+        running.thread.join(PATIENCE)
+        assert not running.thread.is_alive()

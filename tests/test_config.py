@@ -119,6 +119,8 @@ def test_an_empty_section_has_its_defaults(load):
         ("server:\n  port: null\n", "line 2: 'server.port' must be a whole number"),
         ("server:\n  port: 70000\n", "line 2: 'server.port'"),
         ("server: 5\n", "line 1: 'server' must be an object"),
+        ("server:\n  hosts: ['https://tts.example']\n", "line 2: 'server.hosts.0': must be a host name"),
+        ("server:\n  hosts: ['tts.example:80']\n", "line 2: 'server.hosts.0': must be a host name"),
         ("server:\n  hosts: [a, 5]\n", "line 2: 'server.hosts.1' must be a string"),
         ("server: {1: 2}\n", "line 1: 'server.1'"),
         ("paths: {inbox: ~}\n", "line 1: 'paths.inbox': must name a path"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 from watchdog.observers.inotify import InotifyObserver
@@ -214,3 +216,16 @@ def test_to_stop_watching_says_nothing(tmp_path, caplog):
     wire.ensure()
     wire.close()
     assert caplog.text == ""
+
+
+def test_a_watch_that_cannot_be_had_leaks_nothing(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_keywords):
+        raise OSError(errno.ENOSPC, "inotify watch limit reached")
+
+    monkeypatch.setattr(InotifyObserver, "schedule", refuse)
+    wire = BellWire(tmp_path, Bell())
+    wire.ensure()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        wire.ensure()
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before, "the closing of the descriptors")

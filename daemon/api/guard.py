@@ -56,7 +56,7 @@ class Guard:
         host = environ.get("HTTP_HOST", "")
         if not host or "," in host:  # the server joins doubled headers with a comma
             raise BadRequest("send exactly one Host header")
-        if _bare(host) not in self._hosts:
+        if not _bare(host) or _bare(host) not in self._hosts:
             raise Forbidden(f"this server is not called {host!r}; server.hosts lists further names")
         if origin and origin not in self._origins and origin.partition("://")[2] != host.lower():
             raise Forbidden(f"pages of {origin!r} may not call this server; server.cors_origins lists those that may")

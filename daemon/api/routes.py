@@ -136,7 +136,7 @@ class Api:
             raise Conflict(f"Task '{task_id}' has no audio; it is {view(task)['status']}")
         try:
             return sound.send(Path(task.directory, task.file_name), _MEDIA_TYPES[task.format])
-        except FileNotFoundError:
+        except OSError:
             raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}") from None
 
     def stats(self) -> object:
@@ -232,9 +232,9 @@ def _query() -> Mapping[str, str]:
 def _limit(text: str | None) -> int:
     if text is None:
         return _PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _LARGEST_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _LARGEST_PAGE):
         raise BadRequest(f"'limit' must be a whole number from 1 to {_LARGEST_PAGE}")
-    return int(text[:9])
+    return int(text)
 
 
 def _states(word: str | None) -> tuple[State, ...] | None:

@@ -51,6 +51,7 @@ class Server:
     def __init__(self, app: Wsgi | Bottle, listener: socket.socket) -> None:
         logging.getLogger("waitress").setLevel(logging.WARNING)
         self._closing = threading.Event()
+        self._woken = threading.Event()
         self._connections: dict[int, object] = {}
         self._server = waitress.server.create_server(
             app,
@@ -76,6 +77,8 @@ class Server:
         deadline = time.monotonic() + _PATIENCE
         while self._answering() and time.monotonic() < deadline:
             self._turn()
+        # Not before `close` has written to the trigger: its descriptor may be another file's by then.
+        self._woken.wait(_PATIENCE)
         waitress.wasyncore.close_all(self._connections, ignore_all=True)
 
     def close(self) -> None:
@@ -83,8 +86,9 @@ class Server:
         if self._closing.is_set():
             return
         self._server.task_dispatcher.shutdown(timeout=_PATIENCE)
-        # Set by the loop itself as it wakes: set from here, it could close the trigger before it is pulled.
-        self._server.trigger.pull_trigger(self._closing.set)
+        self._closing.set()
+        self._server.trigger.pull_trigger()
+        self._woken.set()
 
     def _turn(self) -> None:
         waitress.wasyncore.loop(timeout=1, use_poll=True, map=self._connections, count=1)

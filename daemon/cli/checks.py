@@ -38,7 +38,9 @@ def of_installation(config: Config) -> Iterator[Finding]:
     try:
         with app.speaking_once(config) as host:
             facts = host.load()
-            yield Finding("engine", True, f"{host.name} speaks at {facts.sample_rate} Hz")
+            yield Finding(
+                "engine", True, f"{host.name} speaks at {facts.sample_rate} Hz: {app.engine_spec(config).about}"
+            )
     except EngineUnavailable as error:
         yield Finding("engine", False, str(error))
 
@@ -72,6 +74,8 @@ def _file(config: Config, intake: Intake, file: Path) -> Finding:
     except BadRequest as error:
         place = "" if error.index is None else f"object {error.index}: "
         return Finding(str(file), False, f"{place}{error}")
+    except OSError as error:
+        return Finding(str(file), False, f"the file cannot be read: {error.strerror}")
     speeches = [text for task in tasks for text in task.speeches.values()]
     detail = f"tasks {len(tasks)}, files {len(speeches)}, characters {sum(map(len, speeches))}"
     return Finding(str(file), True, detail)

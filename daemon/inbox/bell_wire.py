@@ -78,8 +78,12 @@ class BellWire:
 
     def _start(self) -> None:
         observer = InotifyObserver()
-        observer.schedule(self._ringer, str(self._folder), recursive=False, event_filter=_EVENTS)
-        observer.start()
+        try:
+            observer.schedule(self._ringer, str(self._folder), recursive=False, event_filter=_EVENTS)
+            observer.start()
+        except OSError:
+            observer.stop()  # its reader holds descriptors already
+            raise
         self._observer = observer
 
     def _alive(self) -> bool:

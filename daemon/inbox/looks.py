@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -122,7 +123,8 @@ def read_dropped(path: Path, max_bytes: int) -> bytes:
     """A dropped file's bytes.
 
     Raises:
-        BadRequest: it cannot be read, or is larger than `max_bytes`.
+        BadRequest: it may not be read, or is larger than `max_bytes`.
+        OSError: something is wrong with the machine, not with the file; trying again may help.
     """
     try:
         # O_NONBLOCK: what was a file a moment ago may be a pipe now, and opening one would wait for ever.
@@ -130,6 +132,8 @@ def read_dropped(path: Path, max_bytes: int) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            raise
         raise BadRequest(f"the file cannot be read: {error.strerror}") from None
     if len(data) > max_bytes:
         raise BadRequest(f"the file is larger than {max_bytes} bytes (server.max_body_bytes)")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, literal_column, or_, select
+from sqlalchemy import Connection, Row, Select, case, func, literal_column, select
 
 from daemon.store.schema import drop_tasks, speeches, tasks
 from daemon.tasks import STATUS_OF, State, Task
@@ -29,7 +29,6 @@ def _summed(select_tasks: Select[Any]) -> Select[Any]:
             func.max(speeches.c.attempts).label("attempts"),
             func.sum(speeches.c.process_time).label("process_time"),
             func.sum(speeches.c.audio_seconds).label("audio_seconds"),
-            case((chosen.c.state == State.PENDING, _waiting_before(chosen))).label("queue_position"),
         )
         .join(speeches, speeches.c.task == chosen.c.id)
         .group_by(chosen.c.id)
@@ -37,13 +36,14 @@ def _summed(select_tasks: Select[Any]) -> Select[Any]:
     )
 
 
-def _waiting_before(chosen: Any) -> Any:
-    other = tasks.alias("other")
-    earlier = or_(
-        other.c.priority > chosen.c.priority, (other.c.priority == chosen.c.priority) & (other.c.id < chosen.c.id)
-    )
-    waiting = other.c.state == literal_column(f"'{State.PENDING}'")
-    return select(func.count()).select_from(other).where(waiting, earlier).scalar_subquery()
+def _queue_position(connection: Connection, row: Row[Any]) -> int | None:
+    """How many tasks go before a waiting one; two counts that each walk the index of what waits."""
+    if row.state != State.PENDING:
+        return None
+    waiting = select(func.count()).where(tasks.c.state == literal_column(f"'{State.PENDING}'"))
+    urgent = connection.scalar(waiting.where(tasks.c.priority > row.priority)) or 0
+    earlier = connection.scalar(waiting.where(tasks.c.priority == row.priority, tasks.c.id < row.id)) or 0
+    return urgent + earlier
 
 
 def one(connection: Connection, row: int) -> Task | None:
@@ -64,11 +64,11 @@ def page(connection: Connection, states: Iterable[State] | None, limit: int, bef
 
 def of_drop(connection: Connection, uid: str) -> list[Task]:
     """The tasks a dropped file stands for, in its order."""
-    rows = connection.scalars(
-        select(drop_tasks.c.task).where(drop_tasks.c.uid == uid).order_by(drop_tasks.c.position)
-    ).all()
-    found = [one(connection, row) for row in rows]
-    return [task for task in found if task is not None]
+    order = select(drop_tasks.c.task).where(drop_tasks.c.uid == uid).order_by(drop_tasks.c.position)
+    rows = connection.scalars(order).all()
+    found = connection.execute(_summed(select(tasks).where(tasks.c.id.in_(order.order_by(None))))).all()
+    by_row = {task.n + 1: task for task in _tasks(connection, found)}
+    return [by_row[row] for row in rows if row in by_row]
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -92,7 +92,7 @@ def accepted(connection: Connection) -> int:
 
 def _tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Task]:
     failures = _failures(connection, [row.id for row in rows if row.batch])
-    return [_task(row, failures.get(row.id, ())) for row in rows]
+    return [_task(row, failures.get(row.id, ()), _queue_position(connection, row)) for row in rows]
 
 
 def _failures(connection: Connection, batches: list[int]) -> dict[int, tuple[tuple[str, str], ...]]:
@@ -109,11 +109,18 @@ def _failures(connection: Connection, batches: list[int]) -> dict[int, tuple[tup
 _PLAIN_FIELDS = (
     *("batch", "priority", "infer_mode", "prompt", "seed", "format", "output_path", "directory", "error"),
     *("created_at", "started_at", "finished_at", "cancel_requested", "total_files", "completed_files"),
-    *("segments_done", "progress", "attempts", "process_time", "audio_seconds", "queue_position"),
+    *("segments_done", "progress", "attempts", "process_time", "audio_seconds"),
 )
 
 
-def _task(row: Row[Any], failures: tuple[tuple[str, str], ...]) -> Task:
+def _task(row: Row[Any], failures: tuple[tuple[str, str], ...], queue_position: int | None) -> Task:
     plain = {name: getattr(row, name) for name in _PLAIN_FIELDS}
     total = row.segments_total if row.files_split == row.total_files else None
-    return Task(n=row.id - 1, state=State(row.state), segments_total=total, failures=failures, **plain)
+    return Task(
+        n=row.id - 1,
+        state=State(row.state),
+        segments_total=total,
+        failures=failures,
+        queue_position=queue_position,
+        **plain,
+    )
