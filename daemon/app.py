@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from daemon import logs
-from daemon.api import Api, Guard, Server, listen
+from daemon.api import Api, Guard, Server, listen, loopback_address
 from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines import SPECS
@@ -67,6 +67,8 @@ class App:
         config, store, bell = self._config, self._store, Bell()
         outputs = Outputs(config.output.roots)
         prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
+        if fault := prompts.fault():
+            log.warning("tasks that name no prompt will be refused: %s", fault)
         intake = Intake(store, prompts, outputs, spec, config.limits)
         spool = Spool(config.paths.state / "spool")
         self._host = engine_host(config, spec, config.log.level)
@@ -141,9 +143,25 @@ class App:
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
+def check_address(config: Config) -> None:
+    """See that the server may listen where it is told to.
+
+    Raises:
+        ConfigError: strangers could reach it there, or there is no such place.
+    """
+    with _naming_the_key(config):
+        loopback_address(config.server.host, config.server.port)
+
+
 def _listener(config: Config) -> socket.socket:
-    try:
+    with _naming_the_key(config):
         return listen(config.server.host, config.server.port)
+
+
+@contextlib.contextmanager
+def _naming_the_key(config: Config) -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         raise config.complaint(str(error), "server", "host" if "server.host" in str(error) else "port") from None
 

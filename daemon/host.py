@@ -94,7 +94,9 @@ class Host:
         if self._facts is not None:
             log.error("the engine's process died while it was idle; it is replaced", extra={"action": "engine_died"})
         self._remove()
-        self.state, self.reason = HostState.LOADING, "the engine is loading"
+        if self.state is not HostState.UNAVAILABLE:  # else its reason says more while it is tried again
+            self.reason = "the engine is loading"
+        self.state = HostState.LOADING
         try:
             self._facts = self._start()
         except EngineUnavailable as error:

@@ -49,6 +49,15 @@ class Prompts:
             raise BadRequest(f"Specified prompt '{name}' not found.")
         return name
 
+    def fault(self) -> str | None:
+        """Why a request that names no prompt would be refused now, for the operator; None if it would not."""
+        names = self.names()
+        if not names:
+            return f"there is no recording in {self._folder} (paths.prompts)"
+        if self._default in ("random", "round_robin") or self._default in names:
+            return None
+        return f"prompts.default is {self._default!r}, and {self._folder} has no such file"
+
     def file(self, name: str) -> Path:
         """The file of a prompt that was chosen earlier.
 

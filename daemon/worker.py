@@ -90,7 +90,7 @@ class Worker:
             except EngineUnavailable as error:
                 if self._stop.is_set():
                     break
-                log.error("%s; next try in %g s", error, patience, extra={"action": "engine_unavailable"})
+                log.error("%s (next try in %g s)", error, patience, extra={"action": "engine_unavailable"})
                 self._stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
             if not busy:
@@ -141,7 +141,8 @@ class Worker:
             self._store.give_back(claimed, f"internal error: {reason}", attempts=claimed.attempts + 1)
 
     def _end(self, claimed: Claim, error: str) -> None:
-        log.warning("%s failed: %s", claimed.task_id, error, extra={"action": "task_failed", "task": claimed.task_id})
+        what = f"{claimed.task_id}: {claimed.file_name}"
+        log.warning("%s failed: %s", what, error, extra={"action": "task_failed", "task": claimed.task_id})
         self._spool.shelf(claimed.speech).clear()
         self._store.fail(claimed, error)
 

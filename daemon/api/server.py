@@ -22,11 +22,11 @@ _LARGEST_REQUEST_BYTES = 64 * 1024**2
 _PATIENCE = 5
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address.
+def loopback_address(host: str, port: int) -> tuple[socket.AddressFamily, str]:
+    """The family and address of a host name that only this machine can reach.
 
     Raises:
-        ConfigError: the address is not loopback's, is taken, or does not exist.
+        ConfigError: it is not loopback's, or does not exist.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -37,8 +37,18 @@ def listen(host: str, port: int) -> socket.socket:
             f"server.host {host} is reachable from other machines, and there is no token to keep strangers out; "
             "listen on 127.0.0.1 and put a reverse proxy with authentication in front"
         )
+    return family, str(address[0])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on a loopback address.
+
+    Raises:
+        ConfigError: the address is not loopback's, is taken, or does not exist.
+    """
+    family, address = loopback_address(host, port)
     try:
-        return socket.create_server((str(address[0]), port), family=family, backlog=1024)
+        return socket.create_server((address, port), family=family, backlog=1024)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host} port {port}: {error.strerror}; is a daemon running already?"

@@ -31,6 +31,7 @@ def of_installation(config: Config) -> Iterator[Finding]:
         ConfigError: a folder or an engine's option is wrong.
     """
     yield Finding("configuration", True, str(config.file))
+    app.check_address(config)
     app.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")
@@ -46,12 +47,9 @@ def of_installation(config: Config) -> Iterator[Finding]:
 
 
 def _prompts(config: Config) -> Finding:
-    try:
-        names = Prompts(config.paths.prompts, config.prompts.default)
-        names.choose(None)
-    except BadRequest as error:
-        return Finding("prompts", False, str(error))
-    return Finding("prompts", True, ", ".join(names.names()))
+    prompts = Prompts(config.paths.prompts, config.prompts.default)
+    fault = prompts.fault()
+    return Finding("prompts", fault is None, fault or ", ".join(prompts.names()))
 
 
 def of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:

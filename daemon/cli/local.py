@@ -66,7 +66,7 @@ def prompts(config_file: Path | None, as_json: bool) -> None:
 @configured
 @json_wanted
 def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> None:
-    """Check configuration, folders and engine; with FILES, what the daemon would make of them."""
+    """Check configuration, engine and folders (made if missing); with FILES, what the inbox would make of them."""
     from daemon.cli import checks  # noqa: PLC0415
 
     config = load_config(config_file)

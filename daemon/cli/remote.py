@@ -104,8 +104,11 @@ def _watched_by_a_program(views: Iterator[dict[str, Any]], as_json: bool) -> dic
     view: dict[str, Any] = {}
     for found in views:
         changed, view = found != view, found
-        if changed:
-            click.echo(json.dumps(view, ensure_ascii=False) if as_json else _line(view), err=not as_json)
+        over = view["status"] in ("completed", "failed")  # that line is the answer, not progress
+        if as_json and changed:
+            click.echo(json.dumps(view, ensure_ascii=False))
+        elif changed and not over:
+            click.echo(_line(view), err=True)
     return view
 
 

@@ -67,7 +67,7 @@ def row_id(task_id: str) -> int | None:
 
 def _check_room(connection: Connection, limit: int | None) -> None:
     if limit is not None and waiting(connection) >= limit:
-        raise QueueFull(f"{limit} tasks are waiting already; try again later")
+        raise QueueFull(f"{limit} tasks are waiting already (limits.queue); try again later")
 
 
 def waiting(connection: Connection) -> int:

@@ -80,7 +80,12 @@ class Judge:
 
     def syllables(self, text: str) -> list[str]:
         """Pinyin without tones: blind to homophones and to traditional characters. Digits count as they are read."""
-        return lazy_pinyin("".join(re.findall(r"[\u4e00-\u9fff]", self._chinese.normalize(text or " "))))
+        # The recogniser writes a phone number's digits now in figures and now in Han, and a 1 in it may be said yao.
+        text = re.sub(
+            r"\d{7,}", lambda number: "".join("零一二三四五六七八九"[int(digit)] for digit in number[0]), text
+        )
+        read = self._chinese.normalize(text or " ").replace("幺", "一")
+        return lazy_pinyin("".join(re.findall(r"[\u4e00-\u9fff]", read)))
 
     def closest_voice(self, path: Path) -> tuple[str, float]:
         """The engine's voice nearest to a recording, and its similarity."""
