@@ -16,7 +16,7 @@ run: $(VENV)/runtime.done ## run the daemon with config.yaml
 	$(BIN)/indexttsd serve --config $(CONFIG)
 
 test: $(VENV)/dev.done ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not listening" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not listening" --numprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest -m listening
 
 check: $(VENV)/dev.done ## lint, types, and which room may import which

@@ -51,7 +51,7 @@ def test_the_exit_codes_are_those_of_the_contract():
         (["tasks", "--config", "none.yaml"], 78, "none.yaml cannot be read: No such file"),
         (["say", "  "], 1, "the text is blank"),
         (["say", "hi", "-o", "x.aiff"], 1, "must end in .wav, .flac, .ogg, .mp3"),
-        (["say", "hi"], 1, "there is no recording in in the 'prompts' directory."),
+        (["say", "hi"], 1, "No prompt audio files found in the 'prompts' directory."),
         (["check", "none.json"], 1, "No such file"),
         (["check"], 1, "there is no recording in"),
         (["prompts"], 0, ""),
