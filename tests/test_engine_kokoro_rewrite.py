@@ -48,7 +48,7 @@ def test_the_rewritten_model_sounds_as_the_original(original: Path, rewritten: P
     before, after = (Model(path).speak(TOKENS, voice, 1.0) for path in (original, rewritten))
     assert len(before) == len(after)
     assert np.corrcoef(before, after)[0, 1] > 0.85
-    # 1.0 to 1.3 were measured on whole sentences; another voice or word is at 8 and more.
+    # 1.0 to 1.3 dB were measured on whole sentences; the bound leaves room for other CPUs.
     assert np.abs(loudness_of_bands(before) - loudness_of_bands(after)).mean() < 2.0
 
 
