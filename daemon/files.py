@@ -32,12 +32,13 @@ def rename_new(source: str, target: str, *, source_folder: int = _AT_FDCWD, targ
     if number not in (errno.EINVAL, errno.ENOSYS):
         raise OSError(number, os.strerror(number), target)
     # A file system without that flag (NFS and some FUSE): look, then rename.
-    if _is_there(target, target_folder):
+    if is_there(target, target_folder):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     os.rename(source, target, src_dir_fd=_or_none(source_folder), dst_dir_fd=_or_none(target_folder))
 
 
-def _is_there(path: str, folder: int) -> bool:
+def is_there(path: str, folder: int) -> bool:
+    """Whether a name is taken in the folder of this descriptor, be it by a link that leads nowhere."""
     try:
         os.stat(path, dir_fd=_or_none(folder), follow_symlinks=False)
     except FileNotFoundError:

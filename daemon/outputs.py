@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from daemon.errors import BadRequest, SpeechFailed
-from daemon.files import rename_new
+from daemon.files import is_there, rename_new
 
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
 _NAME_BYTES = 255
@@ -82,7 +82,7 @@ class Outputs:
         """
         try:
             with self._opened(Path(directory), make=False) as folder:
-                return [name for name in names if _exists(folder, name)]
+                return [name for name in names if is_there(name, folder)]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -200,14 +200,6 @@ def _step_into(descriptor: int, part: str, *, make: bool) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, dir_fd=descriptor)
     return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-
-
-def _exists(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _digest(folder: int, name: str) -> str | None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from daemon.outputs import Outputs
 from daemon.store import Store, database
+from tests.drop_room import DropRoom
 from tests.live import LiveDaemon
 
 
@@ -56,3 +58,37 @@ def store(ledger_file: Path) -> Iterator[Store]:
     opened = Store(ledger_file)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def make_room(tmp_path: Path) -> Iterator[Callable[..., DropRoom]]:
+    """Makes inboxes on the test's own folder: `make_room(settle=1)`."""
+    rooms: list[DropRoom] = []
+
+    def make(**settings: Any) -> DropRoom:
+        rooms.append(DropRoom(tmp_path, **settings))
+        return rooms[-1]
+
+    yield make
+    for room in rooms:
+        room.close()
+
+
+@pytest.fixture
+def room(make_room: Callable[..., DropRoom]) -> DropRoom:
+    """One such inbox."""
+    return make_room()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder below which tasks may write."""
+    made = tmp_path / "root"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def outputs(root: Path, tmp_path: Path) -> Outputs:
+    """Outputs with that root first and one that is not made yet second."""
+    return Outputs([root, tmp_path / "second"])

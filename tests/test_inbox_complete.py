@@ -12,25 +12,6 @@ import pytest
 from daemon.inbox import looks
 from daemon.inbox.looks import Look, Settling, being_written
 from tests.bad_payloads import as_json
-from tests.drop_room import DropRoom
-
-
-@pytest.fixture
-def make_room(tmp_path):
-    rooms = []
-
-    def make(**settings):
-        rooms.append(DropRoom(tmp_path, **settings))
-        return rooms[-1]
-
-    yield make
-    for room in rooms:
-        room.close()
-
-
-@pytest.fixture
-def room(make_room):
-    return make_room()
 
 
 def set_clock(monkeypatch):

@@ -9,25 +9,6 @@ import pytest
 
 from daemon.inbox.archive import Archive
 from tests.bad_payloads import as_json
-from tests.drop_room import DropRoom
-
-
-@pytest.fixture
-def make_room(tmp_path):
-    rooms = []
-
-    def make(**settings):
-        rooms.append(DropRoom(tmp_path, **settings))
-        return rooms[-1]
-
-    yield make
-    for room in rooms:
-        room.close()
-
-
-@pytest.fixture
-def room(make_room):
-    return make_room()
 
 
 def test_a_taken_file_lies_in_claimed_under_a_uid_and_its_name(room):

@@ -14,21 +14,7 @@ from daemon.bell import Bell
 from daemon.errors import ConfigError
 from daemon.inbox.bell_wire import BellWire
 from tests.bad_payloads import as_json
-from tests.drop_room import DropRoom
 from tests.live import PATIENCE, until
-
-
-@pytest.fixture
-def make_room(tmp_path):
-    rooms = []
-
-    def make(**settings):
-        rooms.append(DropRoom(tmp_path, **settings))
-        return rooms[-1]
-
-    yield make
-    for room in rooms:
-        room.close()
 
 
 @pytest.fixture

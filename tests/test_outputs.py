@@ -13,32 +13,7 @@ import pytest
 
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.outputs import Outputs
-
-
-@pytest.fixture
-def root(tmp_path):
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def outputs(root, tmp_path):
-    return Outputs([root, tmp_path / "second"])
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def publish(outputs, folder, name, data=b"sound", *, overwrite=False, own=None, owner="task_1_0-1"):
-    """Write a file as the worker does; its SHA-256."""
-    with outputs.draft(str(folder), owner) as draft:
-        draft.file.write(data)
-        digest = draft.seal()
-        draft.publish(name, overwrite=overwrite, own=own)
-    return digest
-
+from tests.output_files import names, publish
 
 # What a path may be
 

@@ -10,32 +10,8 @@ import threading
 import pytest
 
 from daemon.errors import SpeechFailed
-from daemon.outputs import Outputs, temporary_name
-
-
-@pytest.fixture
-def root(tmp_path):
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def outputs(root, tmp_path):
-    return Outputs([root, tmp_path / "second"])
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def publish(outputs, folder, name, data=b"sound", *, overwrite=False, own=None, owner="task_1_0-1"):
-    """Write a file as the worker does; its SHA-256."""
-    with outputs.draft(str(folder), owner) as draft:
-        draft.file.write(data)
-        digest = draft.seal()
-        draft.publish(name, overwrite=overwrite, own=own)
-    return digest
+from daemon.outputs import temporary_name
+from tests.output_files import names, publish
 
 
 def test_a_file_appears_whole_under_its_final_name_and_leaves_nothing_else(outputs, root):
