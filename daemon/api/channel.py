@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
-
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
-from daemon import strict_json
-
-log = logging.getLogger("indexttsd.api")
+from daemon.api.answers import error_body, incident
 
 _SENTENCES = {
     413: "the body is too large; server.max_body_bytes is the limit",
@@ -32,7 +27,7 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Answer the request's error."""
         error = self.request.error
-        body = strict_json.dumps({"detail": _detail(error.code, str(error.body))}).encode()
+        body = error_body(_detail(error.code, str(error.body))).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
         self.set_close_on_finish()
@@ -49,7 +44,5 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 def _detail(code: int, body: str) -> str:
     if code == 500:
-        name = secrets.token_hex(4)
-        log.error("internal error %s: its traceback stands above", name, extra={"action": "internal_error"})
-        return f"internal error {name}"
+        return incident("its traceback stands above")
     return _SENTENCES.get(code, f"this is no request that can be read: {body}")

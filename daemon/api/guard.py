@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from daemon import strict_json
+from daemon.api.answers import error_body
 from daemon.errors import BadRequest, Forbidden, RequestRefused
 
 Environ = dict[str, Any]
@@ -103,6 +103,6 @@ def _bare(host: str) -> str:
 
 def _refuse(start: StartResponse, environ: Environ, error: RequestRefused) -> list[bytes]:
     status = "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request"
-    body = strict_json.dumps({"detail": str(error)}).encode()
+    body = error_body(str(error)).encode()
     start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

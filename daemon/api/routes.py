@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,14 +11,13 @@ import bottle
 import daemon
 from daemon import strict_json
 from daemon.api import sound
+from daemon.api.answers import error_body, incident
 from daemon.bell import Bell
 from daemon.errors import BadRequest, Conflict, Forbidden, NotFound, QueueFull, RequestRefused, TooLarge
 from daemon.intake import Intake
 from daemon.prompts import Prompts
 from daemon.store import Store
 from daemon.tasks import STATUS_WORDS, State, parse_id, view
-
-log = logging.getLogger("indexttsd.api")
 
 #: Error -> HTTP status; the nearest class in the error's ancestry decides.
 STATUS: Mapping[type[RequestRefused], int] = {
@@ -171,7 +168,7 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
         except bottle.HTTPResponse:
             raise
         except Exception:  # noqa: BLE001 - logged whole, by a name the client gets
-            return _internal_error()
+            return _json_response(500, incident("a route broke", traceback=True))
         if isinstance(result, bottle.HTTPResponse):
             return result
         bottle.response.content_type = "application/json"
@@ -186,15 +183,8 @@ def _refusal(error: RequestRefused) -> bottle.HTTPResponse:
     return _json_response(status, str(error), **headers)
 
 
-def _internal_error() -> bottle.HTTPResponse:
-    name = secrets.token_hex(4)
-    log.exception("internal error %s", name, extra={"action": "internal_error"})
-    return _json_response(500, f"internal error {name}")
-
-
 def _json_response(status: int, detail: str, **headers: str) -> bottle.HTTPResponse:
-    body = strict_json.dumps({"detail": detail})
-    return bottle.HTTPResponse(body, status, {"Content-Type": "application/json"} | headers)
+    return bottle.HTTPResponse(error_body(detail), status, {"Content-Type": "application/json"} | headers)
 
 
 def _framework_error(error: bottle.HTTPError) -> str:
@@ -207,10 +197,8 @@ def _framework_error(error: bottle.HTTPError) -> str:
         416: "the Range lies outside the file",
     }
     if error.status_code == 500:
-        name = secrets.token_hex(4)
-        log.error("internal error %s: %s", name, error.exception, extra={"action": "internal_error"})
-        return strict_json.dumps({"detail": f"internal error {name}"})
-    return strict_json.dumps({"detail": details.get(error.status_code, str(error.body))})
+        return error_body(incident(error.exception))
+    return error_body(details.get(error.status_code, str(error.body)))
 
 
 def _header(name: str) -> str | None:
