@@ -121,9 +121,8 @@ class Intake:
             if key != "idempotency_key" and not (key == "speeches" and value is None)
         }
         model: type[TaskRequest | BatchRequest] = BatchRequest if "speeches" in body else TaskRequest
-        folder = "output_directory" if model is BatchRequest else "output_path"
         stem = os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a path
-        return self._order(body, model, index, item.get("idempotency_key"), {folder: stem})
+        return self._order(body, model, index, item.get("idempotency_key"), {model.folder_key: stem})
 
     def _order(
         self,
@@ -145,8 +144,7 @@ class Intake:
 
     def _check_texts(self, request: TaskRequest | BatchRequest) -> None:
         limit = self._limits.text_chars
-        texts = request.speeches.values() if isinstance(request, BatchRequest) else [request.text]
-        longest = max(map(len, texts))
+        longest = max(map(len, request.texts.values()))
         if longest > limit:
             raise BadRequest(f"a text of {longest} characters is too long; limits.text_chars allows {limit}")
 
@@ -162,8 +160,7 @@ class Intake:
         self._check_texts(request)
         _validated(self._spec.request_options, request.options, "options")
         prompt = self._prompts.choose(request.prompt)
-        batch = isinstance(request, BatchRequest)
-        key = "output_directory" if isinstance(request, BatchRequest) else "output_path"
+        key = request.folder_key
         named = key if order.folder_given else f"{key} (left out, so the file's name)"
         shown, directory = self._outputs.resolve(getattr(request, key), named)
         if isinstance(request, BatchRequest) and not request.overwrite:
@@ -171,17 +168,17 @@ class Intake:
         if make:
             self._outputs.make(directory, named)
         return NewTask(
-            batch=batch,
-            speeches=request.speeches if isinstance(request, BatchRequest) else {"": request.text},
+            batch=isinstance(request, BatchRequest),
+            speeches=request.texts,
             output_path=shown,
             directory=directory,
             infer_mode=request.infer_mode,
             prompt=prompt,
             priority=request.priority,
             seed=random.randint(0, MAX_SEED) if request.seed is None else request.seed,  # noqa: S311
-            format="wav" if isinstance(request, BatchRequest) else request.format,
+            format=request.format,
             options=without_nulls(request.options, self._spec.request_options),
-            overwrite=request.overwrite if isinstance(request, BatchRequest) else False,
+            overwrite=request.overwrite,
             idempotency_key=order.key,
             body_hash=order.body_hash if order.key is not None else None,
             index=order.index,

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -84,6 +84,9 @@ class _Request(Strict):
 class TaskRequest(_Request):
     """The body of `POST /api/tts/tasks`: one text, one file."""
 
+    folder_key: ClassVar[str] = "output_path"
+    overwrite: ClassVar[bool] = False
+
     text: str
     output_path: str
     format: Literal["wav", "flac", "ogg", "mp3"] = "wav"
@@ -93,9 +96,17 @@ class TaskRequest(_Request):
     def _speakable(cls, text: str) -> str:
         return _not_blank(text, "'text'")
 
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """File name -> text; the file is named after the task, once it has an id."""
+        return {"": self.text}
+
 
 class BatchRequest(_Request):
     """The body of `POST /api/tts/batch_tasks`: many texts, one voice, each to a file of its own."""
+
+    folder_key: ClassVar[str] = "output_directory"
+    format: ClassVar[str] = "wav"
 
     output_directory: str
     speeches: dict[str, str] = Field(min_length=1)
@@ -111,6 +122,11 @@ class BatchRequest(_Request):
                 raise ValueError(f"'speeches': the file name {name!r} {fault}")
             _not_blank(text, f"the text of {name!r}")
         return speeches
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """File name -> text."""
+        return self.speeches
 
 
 def _not_blank(text: str, what: str) -> str:
