@@ -170,12 +170,9 @@ def engine_spec(config: Config) -> EngineSpec:
     """The configured engine's table entry, its options checked.
 
     Raises:
-        ConfigError: this version has no such engine, or its options are wrong.
+        ConfigError: its options are wrong.
     """
-    spec = SPECS.get(config.engine.name)
-    if spec is None:
-        known = ", ".join(SPECS)
-        raise config.complaint(f"{config.engine.name} is not in this version yet; it has {known}", "engine", "name")
+    spec = SPECS[config.engine.name]
     try:
         spec.engine_options.model_validate(config.engine.options)
     except ValidationError as error:

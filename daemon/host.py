@@ -41,6 +41,7 @@ class Facts:
     """What a loaded engine says of itself; see `daemon.engines.base.Engine`."""
 
     sample_rate: int
+    plain_batch: int
     max_batch: int
     identity: str
 
@@ -77,6 +78,11 @@ class Host:
     def name(self) -> str:
         """The engine's name."""
         return self._spec.name
+
+    @property
+    def clip_options(self) -> tuple[str, ...]:
+        """The options whose value is a prompt's name."""
+        return self._spec.clip_options
 
     @property
     def pid(self) -> int | None:
@@ -120,13 +126,13 @@ class Host:
         return [Segment(**segment) for segment in answer["segments"]]
 
     def speak(self, batch: Sequence[Utterance]) -> Spoken:
-        """Speak at most `max_batch` utterances.
+        """Speak at most `plain_batch` utterances, or `max_batch` batched ones.
 
         Raises:
             EngineDied, EngineUnavailable
         """
         facts = self.load()
-        items = [dataclasses.asdict(utterance) | {"prompt": str(utterance.prompt)} for utterance in batch]
+        items = [_packed(utterance) for utterance in batch]
         answer, blob = self._call({"do": "speak", "batch": items})
         results: list[Audio | SegmentError] = []
         at = 0
@@ -221,3 +227,11 @@ class Host:
             self._process.kill()
             self._process.wait()
         self._line = self._process = self._facts = None
+
+
+def _packed(utterance: Utterance) -> dict[str, Any]:
+    """As JSON can carry it; `daemon.engines.process` unpacks it."""
+    packed = dataclasses.asdict(utterance)
+    for clip in (packed["prompt"], *packed["clips"].values()):
+        clip["file"] = str(clip["file"])
+    return packed

@@ -148,6 +148,14 @@ class Intake:
         if longest > limit:
             raise BadRequest(f"a text of {longest} characters is too long; limits.text_chars allows {limit}")
 
+    def _check_options(self, request: TaskRequest | BatchRequest) -> None:
+        options = _validated(self._spec.request_options, request.options, "options")
+        if sentence := options.clash(request.infer_mode):
+            raise BadRequest(f"'options': {sentence}")
+        for key in self._spec.clip_options:
+            if (name := getattr(options, key)) is not None:
+                self._prompts.choose(name)
+
     def _new_task(self, order: _Order, *, make: bool = True) -> NewTask:
         """Fix what the request left open: the prompt, the seed, the folder."""
         try:
@@ -158,7 +166,7 @@ class Intake:
     def _placed(self, order: _Order, *, make: bool) -> NewTask:
         request = order.request
         self._check_texts(request)
-        _validated(self._spec.request_options, request.options, "options")
+        self._check_options(request)
         prompt = self._prompts.choose(request.prompt)
         key = request.folder_key
         named = key if order.folder_given else f"{key} (left out, so the file's name)"

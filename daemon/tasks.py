@@ -16,6 +16,8 @@ from pydantic import Field, field_validator, model_validator
 from daemon.schema import Strict
 
 PLAIN_MODE: Literal["普通推理"] = "普通推理"
+#: Segments of many tasks and voices may share one engine call.
+BATCH_MODE: Literal["批次推理"] = "批次推理"
 MAX_SEED = 2**32 - 1
 
 

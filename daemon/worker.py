@@ -10,18 +10,17 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from daemon import audio, strict_json
 from daemon.bell import Bell
-from daemon.engines.base import Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, Segment, SegmentError, Utterance
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import Facts, Host
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts, content_hash
 from daemon.spool import Shelf, Spool
 from daemon.store import Claim, ClaimLost, Store
-from daemon.tasks import segment_seed
+from daemon.tasks import BATCH_MODE, segment_seed
 
 log = logging.getLogger("indexttsd.worker")
 
@@ -49,8 +48,8 @@ class _Work:
 
     claimed: Claim
     facts: Facts
-    prompt: Path
-    prompt_sha256: str
+    prompt: Clip
+    clips: dict[str, Clip]
     shelf: Shelf
     segments: list[Segment]
 
@@ -151,15 +150,20 @@ class Worker:
         if claimed.attempts >= self._max_attempts:
             reason = claimed.last_error or "the daemon died while it was spoken"
             raise SpeechFailed(f"given up after {claimed.attempts} attempts: {reason}")
-        prompt = self._prompts.file(claimed.prompt)
-        prompt_sha256 = content_hash(prompt)
+        prompt = self._clip(claimed.prompt)
+        named = {key: claimed.options[key] for key in self._host.clip_options if key in claimed.options}
+        clips = {key: self._clip(name) for key, name in named.items()}
         shelf = self._spool.shelf(claimed.speech)
-        key = _key(claimed, facts, prompt_sha256)
+        key = _key(claimed, facts, [prompt, *clips.values()])
         kept = shelf.plan(key)
         segments = [Segment(**row) for row in kept] if kept is not None else self._split(claimed, shelf, key)
         kept_count = len(segments) - sum(1 for _ in shelf.missing(len(segments)))
         self._store.split(claimed, len(segments), kept_count)
-        return _Work(claimed, facts, prompt, prompt_sha256, shelf, segments)
+        return _Work(claimed, facts, prompt, clips, shelf, segments)
+
+    def _clip(self, name: str) -> Clip:
+        file = self._prompts.file(name)
+        return Clip(file, content_hash(file))
 
     def _split(self, claimed: Claim, shelf: Shelf, key: str) -> list[Segment]:
         self._charge(claimed)
@@ -213,9 +217,10 @@ class Worker:
         log.info("%s: %s is there", claimed.task_id, claimed.file_name, extra={"action": "speech_done"})
 
 
-def _key(claimed: Claim, facts: Facts, prompt_sha256: str) -> str:
+def _key(claimed: Claim, facts: Facts, clips: list[Clip]) -> str:
     """Names all that shapes the sound: segments kept under another key are of no use."""
-    shape = [facts.identity, prompt_sha256, claimed.options, claimed.seed, claimed.infer_mode, claimed.text]
+    heard = [clip.sha256 for clip in clips]
+    shape = [facts.identity, heard, claimed.options, claimed.seed, claimed.infer_mode, claimed.text]
     return hashlib.sha256(strict_json.canonical(shape)).hexdigest()
 
 
@@ -223,9 +228,10 @@ def _utterance(work: _Work, index: int) -> Utterance:
     return Utterance(
         segment=work.segments[index],
         prompt=work.prompt,
-        prompt_sha256=work.prompt_sha256,
         options=work.claimed.options,
+        clips=work.clips,
         seed=segment_seed(work.claimed.seed, index),
+        batched=work.claimed.infer_mode == BATCH_MODE,
     )
 
 

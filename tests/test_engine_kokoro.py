@@ -13,7 +13,7 @@ import soundfile
 from pydantic import ValidationError
 
 from daemon.audio import Audio
-from daemon.engines.base import EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.engines.kokoro import SPEC, KokoroOptions, KokoroSettings
 from daemon.engines.kokoro.engine import KokoroEngine
 from daemon.engines.kokoro.files import MODEL_NAME
@@ -35,7 +35,7 @@ def engine(cache_dir: Path) -> KokoroEngine:
 
 def utterance(segment: Segment, prompt: Path = PROMPTS / "female_zh.wav", **options: object) -> Utterance:
     digest = hashlib.sha256(prompt.read_bytes()).hexdigest()
-    return Utterance(segment, prompt, digest, options)
+    return Utterance(segment, Clip(prompt, digest), options)
 
 
 def samples_of(audio: Audio | SegmentError) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_a_seed_changes_nothing(engine: KokoroEngine) -> None:
     segment = engine.split("好。", {})[0]
     digest = hashlib.sha256((PROMPTS / "female_zh.wav").read_bytes()).hexdigest()
     first, second = (
-        engine.speak([Utterance(segment, PROMPTS / "female_zh.wav", digest, {}, seed)])[0] for seed in (1, 2)
+        engine.speak([Utterance(segment, Clip(PROMPTS / "female_zh.wav", digest), seed=seed)])[0] for seed in (1, 2)
     )
     assert first == second
 
@@ -162,7 +162,7 @@ def test_a_silent_prompt_holds_no_sound(engine: KokoroEngine, tmp_path: Path) ->
 
 
 def test_a_prompt_that_is_gone_is_named(engine: KokoroEngine, tmp_path: Path) -> None:
-    utter = Utterance(Segment("好", payload=[50]), tmp_path / "gone.wav", "0" * 64)
+    utter = Utterance(Segment("好", payload=[50]), Clip(tmp_path / "gone.wav", "0" * 64))
     (answer,) = engine.speak([utter])
     assert isinstance(answer, SegmentError)
     assert "gone.wav cannot be read" in answer.message

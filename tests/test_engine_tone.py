@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from daemon.engines.base import EngineSettings, Segment, Utterance
+from daemon.engines.base import Clip, EngineSettings, Segment, Utterance
 from daemon.engines.tone import SPEC
 
 
@@ -16,7 +16,7 @@ def load(**options):
 
 
 def speak(text="A text.", sha="00" * 32, seed=0, **options):
-    [audio] = load(**options).speak([Utterance(Segment(text), Path("alice.wav"), sha, {}, seed)])
+    [audio] = load(**options).speak([Utterance(Segment(text), Clip(Path("alice.wav"), sha), seed=seed)])
     return audio
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from daemon.audio import Audio
 from daemon.engines import SPECS
-from daemon.engines.base import EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import Host, HostState
 from tests.live import PATIENCE, until, write_wav
 
 
 def utterance(prompt, text="A text.", seed=0):
-    return Utterance(Segment(text), prompt, "ab" * 32, {}, seed)
+    return Utterance(Segment(text), Clip(prompt, "ab" * 32), seed=seed)
 
 
 def make_host(folder, name="tone", timeout=PATIENCE, **options):

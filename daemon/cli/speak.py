@@ -11,7 +11,7 @@ from typing import Any
 
 from daemon import app, audio
 from daemon.config import Config
-from daemon.engines.base import Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, Segment, SegmentError, Utterance
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.host import Host
 from daemon.prompts import Prompts, content_hash
@@ -25,16 +25,15 @@ class _Speaking:
 
     def __init__(self, host: Host, prompt: Path, seed: int) -> None:
         self._host = host
-        self._prompt = prompt
-        self._sha256 = content_hash(prompt)
+        self._prompt = Clip(prompt, content_hash(prompt))
         self._seed = seed
         self.took = 0.0
 
     def pieces(self, segments: list[Segment]) -> Iterator[bytes]:
         """PCM as it is spoken, with the pauses between."""
         facts = self._host.load()
-        for at in range(0, len(segments), facts.max_batch):
-            batch = segments[at : at + facts.max_batch]
+        for at in range(0, len(segments), facts.plain_batch):
+            batch = segments[at : at + facts.plain_batch]
             spoken = self._host.speak([self._utterance(segment, at + k) for k, segment in enumerate(batch)])
             self.took += spoken.took
             for k, result in enumerate(spoken.results):
@@ -45,7 +44,7 @@ class _Speaking:
                     yield audio.silence(segments[at + k].pause, facts.sample_rate)
 
     def _utterance(self, segment: Segment, index: int) -> Utterance:
-        return Utterance(segment, self._prompt, self._sha256, {}, segment_seed(self._seed, index))
+        return Utterance(segment, self._prompt, seed=segment_seed(self._seed, index))
 
 
 def speak_once(config: Config, text: str, output: Path | None, prompt: str | None, seed: int | None) -> dict[str, Any]:

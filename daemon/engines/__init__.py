@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daemon.engines import kokoro, tone
+from daemon.engines import indextts, kokoro, tone
 from daemon.engines.base import EngineSpec
 
-SPECS: Mapping[str, EngineSpec] = {spec.name: spec for spec in (kokoro.SPEC, tone.SPEC)}
+SPECS: Mapping[str, EngineSpec] = {spec.name: spec for spec in (kokoro.SPEC, *indextts.SPECS, tone.SPEC)}

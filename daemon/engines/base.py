@@ -22,11 +22,27 @@ class Segment:
         text: what is spoken, for people and logs.
         pause: seconds of silence that belong after it; the last one's is not played.
         payload: what the engine needs to speak it (tokens, phonemes), JSON-able and opaque to all others.
+        size: how long it will take, in a unit of the engine's own (tokens, say): a batch is made of like sizes,
+            because it takes as long as its longest row.
     """
 
     text: str
     pause: float = 0.0
     payload: Json = None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording from `prompts/`.
+
+    Attributes:
+        file: where it lies; its content may have changed since.
+        sha256: hex digest of the content that is meant: the only safe key for a cache of voices.
+    """
+
+    file: Path
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +51,19 @@ class Utterance:
 
     Attributes:
         segment: what to say.
-        prompt: the reference recording's file.
-        prompt_sha256: hex digest of that file's content: the only safe key for a cache of voices.
+        prompt: whose voice.
         options: the request's options, already validated against `EngineSpec.request_options`.
+        clips: the recordings that options name (`EngineSpec.clip_options`), by the option's key.
         seed: of this segment, 0 to 2**32-1; the same seed must give the same audio on one machine.
+        batched: spoken in `批次推理`: with whatever company, it must sound the same; else as the model speaks alone.
     """
 
     segment: Segment
-    prompt: Path
-    prompt_sha256: str
+    prompt: Clip
     options: Mapping[str, Json] = field(default_factory=dict)
+    clips: Mapping[str, Clip] = field(default_factory=dict)
     seed: int = 0
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +78,13 @@ class Engine(Protocol):
 
     Attributes:
         sample_rate: Hz of all its audio.
-        max_batch: the most utterances one `speak` takes; 1: no batching.
+        plain_batch: the most utterances of one speech that one `speak` takes in `普通推理`.
+        max_batch: the most utterances of any speeches that one `speak` takes in `批次推理`; 1: no batching.
         identity: names code, model and settings that shape the sound; audio kept under another identity is not reused.
     """
 
     sample_rate: int
+    plain_batch: int
     max_batch: int
     identity: str
 
@@ -77,7 +97,18 @@ class Engine(Protocol):
         ...
 
     def speak(self, batch: Sequence[Utterance]) -> Sequence[Audio | SegmentError]:
-        """Speak at most `max_batch` utterances of any voices and options, answered in order."""
+        """Speak utterances of any voices and options, answered in order.
+
+        What it raises counts for the whole batch: `recover` is asked, and the rows are tried again one by one.
+        """
+        ...
+
+    def recover(self) -> bool:
+        """After `speak` raised: free what can be freed. False if this process can speak no more; it is replaced."""
+        ...
+
+    def gpu_bytes(self) -> int:
+        """GPU memory that this process holds now, in bytes; 0 without a GPU."""
         ...
 
 
@@ -101,6 +132,10 @@ class EngineSettings:
 class Options(Strict):
     """Base of option tables: strict, unknown keys refused, immutable."""
 
+    def clash(self, infer_mode: str) -> str | None:  # noqa: ARG002
+        """Why these options cannot be had in that mode, as a sentence that names the key; None if they can."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
@@ -112,6 +147,7 @@ class EngineSpec:
         request_options: what a request's `options` may hold.
         engine_options: what the operator's `engine.options` may hold.
         about: one sentence for people on what it is and what a prompt does to its sound.
+        clip_options: the keys of `request_options` whose value is a prompt's name.
     """
 
     name: str
@@ -119,3 +155,4 @@ class EngineSpec:
     request_options: type[Options]
     engine_options: type[Options]
     about: str = ""
+    clip_options: tuple[str, ...] = ()

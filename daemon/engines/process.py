@@ -20,7 +20,7 @@ from typing import Any
 from daemon import logs, wire
 from daemon.audio import Audio
 from daemon.engines import SPECS
-from daemon.engines.base import Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
 from daemon.errors import EngineUnavailable, SpeechFailed
 
 log = logging.getLogger("indexttsd.engine")
@@ -60,8 +60,7 @@ def _serve(line: socket.socket) -> None:
         log.exception("the engine could not be loaded")
         wire.send(line, {"unavailable": f"the engine could not be loaded: {_named(error)}"})
         return
-    facts = {"sample_rate": engine.sample_rate, "max_batch": engine.max_batch, "identity": engine.identity}
-    wire.send(line, facts)
+    wire.send(line, {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")})
     answers: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
         "split": lambda call: _split(engine, call),
         "speak": lambda call: _speak(engine, call),
@@ -118,11 +117,16 @@ def _spoken(engine: Engine, batch: Sequence[Utterance]) -> Sequence[Audio | Segm
 def _utterance(item: Mapping[str, Any]) -> Utterance:
     return Utterance(
         segment=Segment(**item["segment"]),
-        prompt=Path(item["prompt"]),
-        prompt_sha256=item["prompt_sha256"],
+        prompt=_clip(item["prompt"]),
         options=item["options"],
+        clips={key: _clip(clip) for key, clip in item["clips"].items()},
         seed=item["seed"],
+        batched=item["batched"],
     )
+
+
+def _clip(item: Mapping[str, str]) -> Clip:
+    return Clip(Path(item["file"]), item["sha256"])
 
 
 def _named(error: Exception) -> str:

@@ -34,38 +34,49 @@ class ToneOptions(Options):
     Attributes:
         delay_seconds: every segment takes this long.
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
+        max_batch: segments of how many speeches one call takes in `批次推理`.
     """
 
     delay_seconds: float = Field(0.0, ge=0, le=86_400)
     fail_on: str | None = Field(None, min_length=1)
     crash_on: str | None = Field(None, min_length=1)
     hang_on: str | None = Field(None, min_length=1)
+    max_batch: int = Field(1, ge=1, le=1024)
 
 
 class ToneEngine:
     """Speaks a sine whose pitch comes from the prompt's content and the seed."""
 
     sample_rate = SAMPLE_RATE
-    max_batch = 1
+    plain_batch = 1
     identity = "tone-1"
 
     def __init__(self, options: ToneOptions) -> None:
         self._options = options
+        self.max_batch = options.max_batch
 
     def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:  # noqa: ARG002
         """Cut after sentence ends, and anything longer every 100 characters."""
         sentences = re.findall(r"[^。！？.!?\n]+[。！？.!?\n]*|[。！？.!?\n]+", text)
         pieces = [s[at : at + _LONGEST_SEGMENT] for s in sentences for at in range(0, len(s), _LONGEST_SEGMENT)]
-        return [Segment(piece, pause=_PAUSE) for piece in pieces]
+        return [Segment(piece, pause=_PAUSE, size=len(piece)) for piece in pieces]
 
     def speak(self, batch: Sequence[Utterance]) -> list[Audio | SegmentError]:
         """A tone per utterance, or the misbehaviour its text asks for."""
         return [self._speak(utterance) for utterance in batch]
 
+    def recover(self) -> bool:
+        """It can always go on."""
+        return True
+
+    def gpu_bytes(self) -> int:
+        """It needs no GPU."""
+        return 0
+
     def _speak(self, utterance: Utterance) -> Audio:
         self._misbehave(utterance.segment.text)
         time.sleep(self._options.delay_seconds)
-        period = 40 + (int(utterance.prompt_sha256[:8] or "0", 16) + utterance.seed) % 80
+        period = 40 + (int(utterance.prompt.sha256[:8] or "0", 16) + utterance.seed) % 80
         return Audio(_tone(len(utterance.segment.text) * SECONDS_PER_CHARACTER, period), SAMPLE_RATE)
 
     def _misbehave(self, text: str) -> None:

@@ -42,7 +42,8 @@ class KokoroEngine:
             raise EngineUnavailable(
                 f"The kokoro engine runs on the CPU only, not on {settings.device}: set engine.device to auto or cpu."
             )
-        self.max_batch = cast(int | None, settings.options.get("threads")) or min(_usable_cores(), _MOST_THREADS)
+        threads = cast(int | None, settings.options.get("threads")) or min(_usable_cores(), _MOST_THREADS)
+        self.plain_batch = self.max_batch = threads
         original = model_file(settings)
         rewritten = rewritten_model_file(original, settings.cache_dir)
         form = f"rewrite {REWRITE_VERSION}" if rewritten else "original"
@@ -66,6 +67,14 @@ class KokoroEngine:
         voices = [self._voice(utterance) for utterance in batch]
         return list(self._pool.map(self._speak_one, batch, voices))
 
+    def recover(self) -> bool:
+        """It can always go on."""
+        return True
+
+    def gpu_bytes(self) -> int:
+        """It needs no GPU."""
+        return 0
+
     def closest_voice(self, clip: Path) -> tuple[str, float]:
         """Name of the voice closest to a recording and its similarity, -1 to 1.
 
@@ -77,7 +86,7 @@ class KokoroEngine:
 
     def _voice(self, utterance: Utterance) -> Match | SegmentError:
         try:
-            return self._voices.match(utterance.prompt, utterance.prompt_sha256)
+            return self._voices.match(utterance.prompt.file, utterance.prompt.sha256)
         except BadClip as error:
             return SegmentError(str(error))
 

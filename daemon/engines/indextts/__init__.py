@@ -1,0 +1,53 @@
+"""IndexTTS 1.5, 2 and 2.5: voices cloned from the prompt, on a GPU. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from daemon.engines.base import Engine, EngineSettings, EngineSpec
+from daemon.engines.indextts.options import IndexSettings, Options2, Options15, Options25, Settings25
+
+__all__ = ["SPECS"]
+
+
+def _load_15(settings: EngineSettings) -> Engine:
+    from daemon.engines.indextts.v15 import load  # noqa: PLC0415 (torch and the model's code come with it)
+
+    return load(settings)
+
+
+def _load_2(settings: EngineSettings) -> Engine:
+    from daemon.engines.indextts.v2 import load  # noqa: PLC0415
+
+    return load(settings)
+
+
+def _load_25(settings: EngineSettings) -> Engine:
+    from daemon.engines.indextts.v25 import load  # noqa: PLC0415
+
+    return load(settings)
+
+
+SPECS = (
+    EngineSpec(
+        name="indextts-1.5",
+        load=_load_15,
+        request_options=Options15,
+        engine_options=IndexSettings,
+        about="IndexTTS 1.5 speaks Mandarin and English in the voice of the prompt",
+    ),
+    EngineSpec(
+        name="indextts-2",
+        load=_load_2,
+        request_options=Options2,
+        engine_options=IndexSettings,
+        about="IndexTTS 2 speaks Mandarin and English in the voice of the prompt, with a feeling of its own",
+        clip_options=("emo_audio",),
+    ),
+    EngineSpec(
+        name="indextts-2.5",
+        load=_load_25,
+        request_options=Options25,
+        engine_options=Settings25,
+        about="IndexTTS 2.5 speaks Mandarin, English, Japanese, Spanish and Arabic in the voice of the prompt",
+        clip_options=("emo_audio",),
+    ),
+)
