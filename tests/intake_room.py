@@ -44,9 +44,9 @@ class Counter:
         self.outputs = Outputs([self.root])
         self.intake = self.made()
 
-    def made(self, default: str = "random", **limits: int) -> Intake:
+    def made(self, default: str = "random", spec: EngineSpec = SPEC, **limits: int) -> Intake:
         prompts = Prompts(self.folder / "prompts", default)
-        return Intake(self.store, prompts, self.outputs, SPEC, LimitsConfig(**limits))
+        return Intake(self.store, prompts, self.outputs, spec, LimitsConfig(**limits))
 
     def single(self, intake: Intake | None = None, key: str | None = None, **keys: object) -> Receipt:
         body = {"text": "Hello.", "output_path": "x"} | keys
