@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from daemon.audio import Audio
+from daemon.engines.weights import Weights
 from daemon.schema import Strict
 
 #: Anything JSON can say: segments and options cross a process border as JSON.
@@ -148,6 +149,8 @@ class EngineSpec:
         engine_options: what the operator's `engine.options` may hold.
         about: one sentence for people on what it is and what a prompt does to its sound.
         clip_options: the keys of `request_options` whose value is a prompt's name.
+        clip_rules: what a prompt's recording must be like.
+        weights: the files it needs in `engine.model_dir`; None if it brings its own.
     """
 
     name: str
@@ -156,3 +159,5 @@ class EngineSpec:
     engine_options: type[Options]
     about: str = ""
     clip_options: tuple[str, ...] = ()
+    clip_rules: ClipRules = ClipRules()
+    weights: Weights | None = None
