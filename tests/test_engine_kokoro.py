@@ -165,7 +165,7 @@ def test_a_prompt_that_is_gone_is_named(engine: KokoroEngine, tmp_path: Path) ->
     utter = Utterance(Segment("好", payload=[50]), Clip(tmp_path / "gone.wav", "0" * 64))
     (answer,) = engine.speak([utter])
     assert isinstance(answer, SegmentError)
-    assert "gone.wav cannot be read" in answer.message
+    assert "'gone.wav' cannot be used: it cannot be read: No such file" in answer.message
 
 
 def test_a_bad_prompt_does_not_hurt_its_neighbour(engine: KokoroEngine, tmp_path: Path) -> None:

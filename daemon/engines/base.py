@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from daemon.audio import Audio
+from daemon.engines.clips import ClipRules
 from daemon.engines.weights import Weights
 from daemon.schema import Strict
 
@@ -159,5 +160,5 @@ class EngineSpec:
     engine_options: type[Options]
     about: str = ""
     clip_options: tuple[str, ...] = ()
-    clip_rules: ClipRules = ClipRules()
+    clip_rules: ClipRules = field(default_factory=ClipRules)
     weights: Weights | None = None

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from daemon.audio import Audio
 from daemon.engines.base import Engine, EngineSettings, EngineSpec, Json, Options, Segment, SegmentError, Utterance
+from daemon.engines.clips import ClipRules
 
 SAMPLE_RATE = 24_000
 #: How long a character sounds, in seconds.
@@ -107,4 +108,5 @@ SPEC = EngineSpec(
     request_options=NoOptions,
     engine_options=ToneOptions,
     about="a test tone, as long as the text; the prompt gives the pitch",
+    clip_rules=ClipRules(shortest=0.05, longest=60, heard=60, quietest=0),
 )

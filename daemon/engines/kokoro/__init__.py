@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from daemon.engines.base import EngineSettings, EngineSpec, Options
+from daemon.engines.clips import ClipRules
 
 if TYPE_CHECKING:
     from daemon.engines.kokoro.engine import KokoroEngine
 
-__all__ = ["SPEC", "KokoroOptions", "KokoroSettings"]
+__all__ = ["CLIP_RULES", "SPEC", "KokoroOptions", "KokoroSettings"]
+
+#: A voice is told by the recording's first seconds; how long it goes on does not matter.
+CLIP_RULES = ClipRules()
 
 
 class KokoroOptions(Options):
@@ -55,4 +59,5 @@ SPEC = EngineSpec(
     engine_options=KokoroSettings,
     about="Kokoro-82M speaks Mandarin and English on the CPU; a prompt picks the closest of its own voices,"
     " it is not cloned.",
+    clip_rules=CLIP_RULES,
 )

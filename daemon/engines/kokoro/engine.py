@@ -10,7 +10,7 @@ from typing import cast
 
 from daemon.audio import Audio
 from daemon.engines.base import EngineSettings, Json, Segment, SegmentError, Utterance
-from daemon.engines.kokoro.clip import BadClip
+from daemon.engines.clips import BadClip
 from daemon.engines.kokoro.files import MODEL_SHA256, REWRITE_VERSION, model_file, rewritten_model_file
 from daemon.engines.kokoro.loudness import level, to_pcm, trim
 from daemon.engines.kokoro.model import SAMPLE_RATE, Model

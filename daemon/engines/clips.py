@@ -1,0 +1,184 @@
+"""Whether a recording can serve as a prompt: listened to in bounded memory, before a model touches it.
+
+Importing this imports nothing heavy; `inspect` and `judged` belong in the engine's process.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: More than any recording of a voice needs; it is also what the daemon must hash.
+_MOST_BYTES = 1 << 30
+_MOST_CHANNELS = 8
+_MOST_HERTZ = 192_000
+#: Below this much of a second's audio is lost, in Hz.
+_GOOD_HERTZ = 16_000
+#: The recordings that clone best, in seconds.
+_GOOD_SECONDS = (3, 15)
+_CUT = "cut it to 3 to 15 s of clean speech"
+_FULL_SCALE = 0.999
+#: Share of full-scale samples from which a recording sounds distorted.
+_CLIPPED = 0.001
+#: A compressed file's header may be this much off without being wrong, in seconds.
+_HEADER_SLACK = 1.0
+
+
+class BadClip(Exception):
+    """The recording cannot serve as a prompt; the message is one sentence for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRules:
+    """What an engine asks of a prompt's recording.
+
+    Attributes:
+        shortest: seconds below which a voice cannot be told.
+        longest: seconds above which it is refused, because all of it would be loaded; None if there is no such limit.
+        heard: seconds of it that are listened to.
+        quietest: peak below which it counts as silent, 1.0 is full scale.
+    """
+
+    shortest: float = 0.5
+    longest: float | None = None
+    heard: float = 15.0
+    quietest: float = 1e-4  # -80 dBFS
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found in a recording.
+
+    Attributes:
+        fault: why it cannot be a prompt, to follow "cannot be used: "; None if it can.
+        advice: what would make it a better one, to follow the recording's name and a colon.
+    """
+
+    fault: str | None = None
+    advice: tuple[str, ...] = ()
+
+
+class _Fault(Exception):
+    """Says what the recording is that it must not be."""
+
+
+@dataclass(slots=True)
+class _Sound:
+    """What listening told: how long it says it is and how much was found, the loudest sample, how many clip."""
+
+    rate: int
+    channels: int
+    promised: float
+    frames: int = 0
+    peak: float = 0.0
+    full: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+
+def inspect(file: Path, rules: ClipRules) -> Verdict:
+    """Listen to a recording; raises nothing for what is wrong with it."""
+    try:
+        sound = _listened(file, rules)
+        _judge(sound, rules)
+    except _Fault as fault:
+        return Verdict(str(fault))
+    return Verdict(None, tuple(_advice(sound, rules)))
+
+
+def judged(file: Path, rules: ClipRules) -> None:
+    """Pass a recording that can be used.
+
+    Raises:
+        BadClip: it cannot; the sentence names the file.
+    """
+    if fault := inspect(file, rules).fault:
+        raise BadClip(f"the prompt '{file.name}' cannot be used: {fault}")
+
+
+def _listened(file: Path, rules: ClipRules) -> _Sound:
+    """At most as much as the rules need is read, a second at a time: a header may promise anything."""
+    import soundfile  # noqa: PLC0415 (numpy comes with it, which the daemon itself does without)
+
+    try:
+        _check_size(file)
+        with soundfile.SoundFile(file) as source:
+            if source.channels > _MOST_CHANNELS or source.samplerate > _MOST_HERTZ:
+                raise _Fault(
+                    f"it has {source.channels} channels at {source.samplerate} Hz; give a recording of a voice"
+                    f" with at most {_MOST_CHANNELS} channels and {_MOST_HERTZ} Hz"
+                )
+            sound = _Sound(source.samplerate, source.channels, source.frames / source.samplerate)
+            for block in _blocks(source, rules):
+                if sound.seconds < rules.heard:
+                    _listen(sound, block)
+                sound.frames += len(block)
+    except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless, by its name
+        raise _Fault(_unreadable(error)) from error
+    return sound
+
+
+def _check_size(file: Path) -> None:
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _Fault("it is not a file")
+    if found.st_size > _MOST_BYTES:
+        raise _Fault(f"it is {found.st_size / 1e9:.1f} GB big; {_CUT}")
+
+
+def _blocks(source: Any, rules: ClipRules) -> Iterator[Any]:
+    """Float samples (frames, channels), until it ends or there is no need to read on."""
+    left = round((rules.longest or rules.heard) * source.samplerate) + 1
+    while left > 0 and len(block := source.read(min(left, source.samplerate), dtype="float32", always_2d=True)):
+        left -= len(block)
+        yield block
+
+
+def _listen(sound: _Sound, block: Any) -> None:
+    import numpy as np  # noqa: PLC0415
+
+    if not np.isfinite(block).all():
+        raise _Fault("it holds samples that are not numbers; save it again as a 16-bit WAV file")
+    sound.full += int((np.abs(block).max(axis=1) >= _FULL_SCALE).sum())
+    sound.peak = max(sound.peak, float(np.abs(block.mean(axis=1)).max()))
+
+
+def _judge(sound: _Sound, rules: ClipRules) -> None:
+    """Raise what makes it useless."""
+    enough = rules.longest or rules.heard
+    if sound.seconds < min(sound.promised - _HEADER_SLACK, enough):
+        held = f"it holds {sound.seconds:.1f} s"
+        raise _Fault(f"its header promises {sound.promised:.0f} s and {held}; save it again as a WAV file")
+    if rules.longest is not None and sound.seconds > rules.longest:
+        raise _Fault(f"it is {sound.promised:.0f} s long; {_CUT}")
+    if not sound.frames or sound.seconds < rules.shortest:
+        raise _Fault(f"it is {sound.seconds:.2f} s long; give at least {rules.shortest:g} s of speech")
+    if sound.peak < rules.quietest:
+        raise _Fault(f"it holds no sound in its first {rules.heard:g} s; give a recording of a voice")
+
+
+def _advice(sound: _Sound, rules: ClipRules) -> Iterator[str]:
+    shortest, longest = _GOOD_SECONDS
+    if sound.full > _CLIPPED * min(sound.frames, rules.heard * sound.rate):
+        yield "it is clipped: record it at a lower level"
+    if sound.rate < _GOOD_HERTZ:
+        yield f"it has {sound.rate} Hz only: {_GOOD_HERTZ} Hz and more sound better"
+    if sound.channels > 1:
+        yield f"its {sound.channels} channels are mixed into one"
+    if sound.seconds < shortest:
+        yield f"it is {sound.seconds:.1f} s long: {shortest} to {longest} s of clean speech are best"
+    if sound.promised > longest:
+        heard = f"only its first {rules.heard:g} s are heard" if sound.promised > rules.heard else "all of it is heard"
+        yield f"it is {sound.promised:.0f} s long and {heard}: {shortest} to {longest} s of clean speech are best"
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or type(error).__name__}"
+    reason = str(error).rpartition(": ")[2].strip().rstrip(".")
+    return f"it cannot be read as audio ({reason}); give a WAV file"
