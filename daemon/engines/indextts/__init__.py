@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from daemon.engines.base import Engine, EngineSettings, EngineSpec
-from daemon.engines.clips import ClipRules
+from daemon.engines.indextts import upstream
 from daemon.engines.indextts.files import WEIGHTS_2, WEIGHTS_15, WEIGHTS_25
 from daemon.engines.indextts.options import IndexSettings, Options2, Options15, Options25, Settings25
+from daemon.engines.indextts.voices import RULES, RULES_15
 
 __all__ = ["SPECS"]
 
-#: The whole recording is loaded; 1.5 clones from all of it, 2 and 2.5 from what they hear first.
-_CLIPS_15 = ClipRules(longest=60, heard=60)
-_CLIPS = ClipRules(longest=60)
+
+def _load(version: str, settings: EngineSettings) -> Engine:
+    """Heavy: torch and upstream's code come with the version's module, into a process that was prepared for them."""
+    upstream.prepare(settings.cache_dir)
+    engine: Engine = upstream.module(f"{__name__}.{version}").load(settings)
+    return engine
 
 
 def _load_15(settings: EngineSettings) -> Engine:
-    from daemon.engines.indextts.v15 import load  # noqa: PLC0415 (torch and the model's code come with it)
-
-    return load(settings)
+    return _load("v15", settings)
 
 
 def _load_2(settings: EngineSettings) -> Engine:
-    from daemon.engines.indextts.v2 import load  # noqa: PLC0415
-
-    return load(settings)
+    return _load("v2", settings)
 
 
 def _load_25(settings: EngineSettings) -> Engine:
-    from daemon.engines.indextts.v25 import load  # noqa: PLC0415
-
-    return load(settings)
+    return _load("v25", settings)
 
 
 SPECS = (
@@ -40,7 +38,7 @@ SPECS = (
         request_options=Options15,
         engine_options=IndexSettings,
         about="IndexTTS 1.5 speaks Mandarin and English in the voice of the prompt",
-        clip_rules=_CLIPS_15,
+        clip_rules=RULES_15,
     ),
     EngineSpec(
         name="indextts-2",
@@ -50,7 +48,7 @@ SPECS = (
         engine_options=IndexSettings,
         about="IndexTTS 2 speaks Mandarin and English in the voice of the prompt, with a feeling of its own",
         clip_options=("emo_audio",),
-        clip_rules=_CLIPS,
+        clip_rules=RULES,
     ),
     EngineSpec(
         name="indextts-2.5",
@@ -60,6 +58,6 @@ SPECS = (
         engine_options=Settings25,
         about="IndexTTS 2.5 speaks Mandarin, English, Japanese, Spanish and Arabic in the voice of the prompt",
         clip_options=("emo_audio",),
-        clip_rules=_CLIPS,
+        clip_rules=RULES,
     ),
 )
