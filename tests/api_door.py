@@ -16,7 +16,7 @@ from daemon.bell import Bell
 from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
-from daemon.store import Claim, Store
+from daemon.store import Claim, Gain, Store
 from tests.live import PATIENCE, LiveDaemon
 
 
@@ -61,7 +61,7 @@ class Door(LiveDaemon):
     def complete(self, claimed: Claim) -> None:
         """Make the speech's file, as the worker does."""
         self.store.split(claimed, 1, 0)
-        self.store.advance(claimed, 1, 0.5, 0.25)
+        self.store.advance(Gain(claimed, 1, 0.5, 0.25))
         file = Path(claimed.directory) / claimed.file_name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(range(200)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.errors import Conflict, NotFound
+from daemon.store import Gain
 from daemon.tasks import State, view
 from tests.live import new_task
 
@@ -39,8 +40,8 @@ def test_engine_time_and_audio_are_summed_over_segments_and_files(store):
     [task_id] = add(store, new_task(speeches={"a.wav": "A", "b.wav": "B"}))
     for claim in (store.claim(), store.claim()):
         store.split(claim, 2, 0)
-        store.advance(claim, 1, 1.0, 0.254)
-        store.advance(claim, 1, 1.0, 0.25)
+        store.advance(Gain(claim, 1, 1.0, 0.254))
+        store.advance(Gain(claim, 1, 1.0, 0.25))
         store.complete(claim, 2.5)
     shown = view(store.task(task_id))
     assert (shown["process_time"], shown["audio_seconds"]) == (1.01, 5.0)
@@ -51,7 +52,7 @@ def test_a_failed_speech_keeps_its_engine_time(store):
     [task_id] = add(store)
     claim = store.claim()
     assert "process_time" not in view(store.task(task_id))
-    store.advance(claim, 0, 0.0, 1.239)
+    store.advance(Gain(claim, 0, 0.0, 1.239))
     store.fail(claim, "no")
     assert view(store.task(task_id))["process_time"] == 1.24
 
@@ -96,9 +97,9 @@ def test_an_unknown_task_is_not_found(store, task_id):
 def test_a_retried_task_keeps_its_id_and_seed_and_forgets_its_attempts(store):
     [task_id] = add(store, new_task(seed=11))
     claim = store.claim()
-    store.charge(claim)
-    store.advance(claim, 0, 0.0, 2.0)
-    store.charge(claim)
+    store.enter(claim)
+    store.advance(Gain(claim, 0, 0.0, 2.0))
+    store.enter(claim)
     store.fail(claim, "no")
     shown = view(store.retry(task_id))
     assert (shown["task_id"], shown["seed"], shown["status"], shown["attempt"]) == (task_id, 11, "pending", 0)

@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from daemon.errors import Conflict
-from daemon.store import ClaimLost
+from daemon.store import ClaimLost, Gain
 from daemon.tasks import OVER, TRANSITIONS, State, view
 from tests.live import new_task
 
@@ -129,10 +129,10 @@ def test_a_state_follows_another_only_as_the_table_of_transitions_says(store, le
 
 
 PROGRESS = {
-    "charge": lambda store, claim: store.charge(claim),
+    "enter": lambda store, claim: store.enter(claim),
     "survived": lambda store, claim: store.survived(claim),
     "split": lambda store, claim: store.split(claim, 3, 0),
-    "advance": lambda store, claim: store.advance(claim, 1, 1.0, 1.0),
+    "advance": lambda store, claim: store.advance(Gain(claim, 1, 1.0, 1.0)),
     "publishing": lambda store, claim: store.publishing(claim, "digest"),
     "complete": lambda store, claim: store.complete(claim, 1.0),
     "fail": lambda store, claim: store.fail(claim, "error"),
@@ -169,9 +169,9 @@ def test_every_change_is_one_transaction(store):
     with statements() as seen:
         [first, second] = add(store, new_task(), new_task())
         claim = store.claim()
-        store.charge(claim)
+        store.enter(claim)
         store.split(claim, 1, 0)
-        store.advance(claim, 1, 1.0, 0.5)
+        store.advance(Gain(claim, 1, 1.0, 0.5))
         store.publishing(claim, "digest")
         store.complete(claim, 1.0)
         store.fail(store.claim(), "no")
@@ -190,7 +190,7 @@ def test_every_change_is_one_transaction(store):
 def test_what_was_in_work_waits_again_with_its_attempts(store):
     [first, second] = add(store, new_task("first"), new_task("second"))
     for claim in (store.claim(), store.claim()):
-        store.charge(claim)
+        store.enter(claim)
     assert [orphan.task_id for orphan in store.recover()] == [first, second]
     assert {store.task(task_id).state for task_id in (first, second)} == {State.PENDING}
     again = store.claim()

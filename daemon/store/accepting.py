@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from daemon.errors import BadRequest, QueueFull
 from daemon.store.schema import drop_tasks, drops, speeches, tasks, texts
-from daemon.tasks import NewTask, Receipt, State, format_id, parse_id
+from daemon.tasks import BATCH_MODE, NewTask, Receipt, State, format_id, parse_id
 
 _UNFINISHED = (State.PENDING, State.PROCESSING)
 
@@ -111,7 +111,8 @@ def _insert(connection: Connection, task: NewTask) -> Receipt:
 def _insert_speeches(connection: Connection, row: int, task: NewTask, task_id: str) -> None:
     """All speeches in two statements: a batch may have a hundred thousand, and everybody else waits for the writer."""
     names = [name or f"{task_id}.{task.format}" for name in task.speeches]
-    common = {"task": row, "priority": task.priority, "state": State.PENDING}
+    batched = task.infer_mode == BATCH_MODE
+    common = {"task": row, "priority": task.priority, "state": State.PENDING, "batched": batched}
     rows = [common | {"position": position, "file_name": name} for position, name in enumerate(names)]
     connection.execute(insert(speeches), rows)
     ids = connection.scalars(select(speeches.c.id).where(speeches.c.task == row).order_by(speeches.c.position))

@@ -12,15 +12,16 @@ from sqlalchemy import Connection, select, update
 from daemon.errors import Conflict, NotFound
 from daemon.store import accepting, database, reading, work
 from daemon.store.schema import drop_tasks, drops, speeches, tasks
-from daemon.store.work import Claim, ClaimLost
+from daemon.store.work import Claim, ClaimLost, Gain
 from daemon.tasks import OVER, NewTask, Receipt, State, Task, sources
 
-__all__ = ["Claim", "ClaimLost", "Drop", "Store"]
+__all__ = ["Claim", "ClaimLost", "Drop", "Gain", "Store"]
 
 #: What a retry forgets of a speech.
 _FRESH = {
     "state": State.PENDING,
     "attempts": 0,
+    "in_company": False,
     "segments_done": 0,
     "segments_total": None,
     "audio_seconds": 0.0,
@@ -175,10 +176,24 @@ class Store:
         with self._writer.begin() as connection:
             return work.claim(connection)
 
-    def cancel_requested(self, claimed: Claim) -> bool:
-        """Whether a client wants this speech's task to end."""
+    def claim_mate(self, priority: int) -> Claim | None:
+        """Take the next waiting speech of this priority that may share the engine's calls, or None."""
+        with self._writer.begin() as connection:
+            return work.claim_mate(connection, priority)
+
+    def outranked(self, priority: int) -> bool:
+        """Whether a speech of a higher priority waits."""
         with self._reader.begin() as connection:
-            return bool(connection.scalar(select(tasks.c.cancel_requested).where(tasks.c.id == claimed.task)))
+            return work.outranked(connection, priority)
+
+    def cancel_requested(self, *claims: Claim) -> set[int]:
+        """Those of these speeches whose task a client wants to end."""
+        wanted = select(tasks.c.id).where(
+            tasks.c.id.in_({claimed.task for claimed in claims}), tasks.c.cancel_requested
+        )
+        with self._reader.begin() as connection:
+            ending = set(connection.scalars(wanted))
+        return {claimed.speech for claimed in claims if claimed.task in ending}
 
     def split(self, claimed: Claim, segments_total: int, segments_done: int) -> None:
         """Record of how many segments a speech is made, and how many are kept from before."""
@@ -188,19 +203,16 @@ class Store:
         """Record that the engine came through; attempts count from 0 again."""
         self._change(claimed, attempts=0)
 
-    def charge(self, claimed: Claim) -> None:
-        """Record that this speech enters the engine once more."""
-        self._change(claimed, attempts=speeches.c.attempts + 1)
+    def enter(self, *claims: Claim) -> None:
+        """Record that these speeches enter the engine together: an attempt of one alone, of none in company."""
+        with self._writer.begin() as connection:
+            work.enter(connection, claims)
 
-    def advance(self, claimed: Claim, segments: int, audio_seconds: float, process_time: float) -> None:
-        """Record finished segments; attempts count from 0 again."""
-        self._change(
-            claimed,
-            attempts=0,
-            segments_done=speeches.c.segments_done + segments,
-            audio_seconds=speeches.c.audio_seconds + audio_seconds,
-            process_time=speeches.c.process_time + process_time,
-        )
+    def advance(self, *gains: Gain) -> None:
+        """Record what a call brought to those in it; their attempts count from 0 again."""
+        with self._writer.begin() as connection:
+            for gain in gains:
+                work.advance(connection, gain)
 
     def publishing(self, claimed: Claim, digest: str) -> None:
         """Record the SHA-256 of the file that is about to appear under its final name."""
@@ -222,15 +234,14 @@ class Store:
         with self._writer.begin() as connection:
             work.finish(connection, claimed, State.CANCELLED, str(State.CANCELLED))
 
-    def give_back(self, claimed: Claim, error: str | None = None, attempts: int | None = None) -> None:
+    def give_back(self, claimed: Claim, error: str | None = None, **suspicion: int) -> None:
         """Put the speech back among the waiting, unless its task was cancelled meanwhile.
 
         Args:
-            error: why. attempts: what to count from now on; None leaves the count.
+            error: why. suspicion: `attempts` or `in_company` from now on; what is not given stays.
         """
-        counted = {} if attempts is None else {"attempts": attempts}
         with self._writer.begin() as connection:
-            work.change(connection, claimed, error=error, **counted)
+            work.change(connection, claimed, error=error, **suspicion)
             self._end_or_give_back(connection, claimed)
 
     def _change(self, claimed: Claim, **values: Any) -> None:

@@ -30,11 +30,15 @@ from sqlalchemy import (
 from daemon.tasks import State
 
 #: The newest revision in `migrations/versions`.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData()
 
 _KNOWN_STATE = f"state IN ({', '.join(repr(str(state)) for state in State)})"
+
+#: Which speeches may join others in the engine's calls. Queries must use these very words, so that SQLite sees that
+#: the partial index fits.
+JOINABLE = text("state = 'pending' AND batched = 1 AND in_company = 0 AND attempts = 0")
 
 #: One row per accepted request. Ids are never used again (AUTOINCREMENT); the public `n` is id - 1, counting from 0.
 tasks = Table(
@@ -68,6 +72,8 @@ tasks = Table(
 
 #: One row per file to make. Hot: updated at every segment, so the text lies elsewhere. `token` grows with each claim.
 #: `digest` is the SHA-256 of the file about to be published: what has this content under its name is ours.
+#: `batched`: it may share the engine's calls (`批次推理`). `in_company`: it is in such a call, or was in one that never
+#: came back, and so is spoken alone until it has survived a call.
 speeches = Table(
     "speeches",
     metadata,
@@ -85,9 +91,12 @@ speeches = Table(
     Column("process_time", Float, nullable=False, server_default=text("0")),
     Column("digest", String),
     Column("error", Text),
+    Column("batched", Boolean, nullable=False, server_default=text("0")),
+    Column("in_company", Boolean, nullable=False, server_default=text("0")),
     CheckConstraint(_KNOWN_STATE, name="speech_state"),
     Index("speeches_of_task", "task", "position", unique=True),
     Index("speeches_waiting", text("priority DESC"), "task", "position", sqlite_where=text("state = 'pending'")),
+    Index("speeches_joinable", "priority", "task", "position", sqlite_where=JOINABLE),
     Index("speeches_in_work", "id", sqlite_where=text("state = 'processing'")),
 )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, update
 
 from daemon.errors import IndexttsdError
-from daemon.store.schema import speeches, tasks, texts
+from daemon.store.schema import JOINABLE, speeches, tasks, texts
 from daemon.tasks import State, format_id
 
 
@@ -24,7 +24,9 @@ class Claim:
 
     Attributes:
         speech, task: rows in the ledger. token: guards every later change of this claim.
+        priority: 0 to 9.
         attempts: how often it has been in the engine since its last finished segment, before this claim.
+        in_company: it was in a call with others that never came back; whose fault that was is not known.
         last_error: what ended the last of those attempts, if anything is known.
         digest: SHA-256 of a file of this speech that may have been published already, or None.
     """
@@ -42,9 +44,31 @@ class Claim:
     format: str
     directory: str
     overwrite: bool
+    priority: int
     attempts: int
+    in_company: bool
     last_error: str | None
     digest: str | None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it may have taken the engine down, and so must be spoken alone."""
+        return self.in_company or self.attempts > 0
+
+
+class Gain(NamedTuple):
+    """What one call brought a speech.
+
+    Attributes:
+        segments: how many were finished.
+        audio_seconds: of those segments.
+        process_time: the speech's share of the engine's seconds.
+    """
+
+    claimed: Claim
+    segments: int
+    audio_seconds: float
+    process_time: float
 
 
 # The state stands in the statement as written, not as a parameter: so SQLite sees that the partial index fits.
@@ -55,19 +79,30 @@ _NEXT = (
     .where(speeches.c.state == _PENDING)
     .order_by(speeches.c.priority.desc(), speeches.c.task, speeches.c.position)
     .limit(1)
-    .scalar_subquery()
 )
-_CLAIM = (
-    update(speeches)
-    .where(speeches.c.id == _NEXT)
-    .values(state=State.PROCESSING, token=speeches.c.token + 1)
-    .returning(speeches)
-)
+_MATE = select(speeches.c.id).where(JOINABLE).order_by(speeches.c.task, speeches.c.position).limit(1)
 
 
 def claim(connection: Connection) -> Claim | None:
     """Take the next waiting speech: highest priority first, then the oldest task, then its files in order."""
-    speech = connection.execute(_CLAIM).first()
+    return _take(connection, _NEXT)
+
+
+def claim_mate(connection: Connection, priority: int) -> Claim | None:
+    """Take the next speech of this priority that may share the engine's calls, in the queue's order."""
+    return _take(connection, _MATE.where(speeches.c.priority == priority))
+
+
+def outranked(connection: Connection, priority: int) -> bool:
+    """Whether a speech of a higher priority waits."""
+    urgent = select(speeches.c.id).where(speeches.c.state == _PENDING, speeches.c.priority > priority).limit(1)
+    return connection.scalar(urgent) is not None
+
+
+def _take(connection: Connection, chosen: Select[Any]) -> Claim | None:
+    taken = update(speeches).where(speeches.c.id == chosen.scalar_subquery())
+    values = {"state": State.PROCESSING, "token": speeches.c.token + 1}
+    speech = connection.execute(taken.values(values).returning(speeches)).first()
     if speech is None:
         return None
     started = update(tasks).where(tasks.c.id == speech.task, tasks.c.state.in_((State.PENDING, State.PROCESSING)))
@@ -91,7 +126,9 @@ def _claim_of(connection: Connection, speech: Row[Any], task: Row[Any]) -> Claim
         format=task.format,
         directory=task.directory,
         overwrite=task.overwrite,
+        priority=speech.priority,
         attempts=speech.attempts,
+        in_company=speech.in_company,
         last_error=speech.error,
         digest=speech.digest,
     )
@@ -114,6 +151,30 @@ def change(connection: Connection, claimed: Claim, **values: Any) -> None:
     moved = connection.execute(update(speeches).where(*ours).values(values))
     if moved.rowcount != 1:
         raise ClaimLost(f"{claimed.task_id}: {claimed.file_name} is no longer in this worker's hands")
+
+
+def enter(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Record that these speeches enter the engine in one call.
+
+    Alone it is an attempt: should the engine or this process die, it was this speech. In company nobody could say whose
+    fault it was: no attempt is counted, and who finds them marked speaks them one by one.
+    """
+    values = {"attempts": speeches.c.attempts + 1} if len(claims) == 1 else {"in_company": True}
+    for claimed in claims:
+        change(connection, claimed, **values)
+
+
+def advance(connection: Connection, gain: Gain) -> None:
+    """Record what a call brought a speech, which has shown that it harms nobody."""
+    change(
+        connection,
+        gain.claimed,
+        attempts=0,
+        in_company=False,
+        segments_done=speeches.c.segments_done + gain.segments,
+        audio_seconds=speeches.c.audio_seconds + gain.audio_seconds,
+        process_time=speeches.c.process_time + gain.process_time,
+    )
 
 
 def give_back(connection: Connection, claimed: Claim) -> None:

@@ -1,0 +1,85 @@
+"""What becomes of a speech when something goes wrong: all of the fault policy."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
+from daemon.store import Claim, ClaimLost
+from daemon.worker.rooms import Rooms
+
+log = logging.getLogger("indexttsd.worker")
+
+
+class Cancelled(Exception):
+    """A client wants this speech to end."""
+
+
+class SetAside(Exception):
+    """The speech must wait again, for no fault of its own: the daemon stops, or somebody more urgent came."""
+
+
+class SegmentDamaged(Exception):
+    """A finished segment changed on the disk; the next try finds it missing and speaks it again."""
+
+
+@contextlib.contextmanager
+def fate_of(rooms: Rooms, claimed: Claim) -> Iterator[None]:
+    """End or give back the speech as the error that comes out of the block demands.
+
+    Raises:
+        EngineUnavailable: it is given back, and no other can be spoken either.
+    """
+    try:
+        yield
+    except Exception as error:
+        settle(rooms, claimed, error)
+        if isinstance(error, EngineUnavailable):
+            raise
+
+
+def settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool = False) -> None:
+    """End or give back the speech as this error demands.
+
+    Args:
+        company: others were at work with it, so that it is not known whose fault a fault of ours was.
+    """
+    try:
+        _settle(rooms, claimed, error, company=company)
+    except ClaimLost as lost:
+        log.warning("%s", lost)
+    rooms.bell.ring()
+
+
+def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:
+    match error:
+        case SpeechFailed():
+            _end(rooms, claimed, str(error))
+        case Cancelled():
+            rooms.spool.shelf(claimed.speech).clear()
+            rooms.store.end_cancelled(claimed)
+        case SetAside() | EngineUnavailable():
+            rooms.store.give_back(claimed)
+        case EngineDied():
+            rooms.store.give_back(claimed, str(error))
+        case ClaimLost():
+            raise error
+        case _:
+            _count_our_fault(rooms, claimed, error, company=company)
+
+
+def _end(rooms: Rooms, claimed: Claim, error: str) -> None:
+    what = f"{claimed.task_id}: {claimed.file_name}"
+    log.warning("%s failed: %s", what, error, extra={"action": "task_failed", "task": claimed.task_id})
+    rooms.spool.shelf(claimed.speech).clear()
+    rooms.store.fail(claimed, error)
+
+
+def _count_our_fault(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:
+    """A bug or a full disk must not end the loop, nor be tried for ever: it counts as an attempt, or as a suspicion."""
+    log.error("%s could not be spoken", claimed.task_id, exc_info=error, extra={"task": claimed.task_id})
+    reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    suspicion = {"in_company": True} if company else {"attempts": claimed.attempts + 1}
+    rooms.store.give_back(claimed, f"internal error: {reason}", **suspicion)
