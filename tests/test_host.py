@@ -14,7 +14,7 @@ from daemon.audio import Audio
 from daemon.engines import SPECS
 from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
-from daemon.host import Host, HostState
+from daemon.host import Host, HostState, Limits
 from tests.live import PATIENCE, until, write_wav
 
 
@@ -22,9 +22,9 @@ def utterance(prompt, text="A text.", seed=0):
     return Utterance(Segment(text), Clip(prompt, "ab" * 32), seed=seed)
 
 
-def make_host(folder, name="tone", timeout=PATIENCE, **options):
+def make_host(folder, name="tone", timeout=PATIENCE, limits=None, **options):
     settings = EngineSettings(model_dir=None, device="cpu", options=options, cache_dir=folder)
-    return Host(dataclasses.replace(SPECS["tone"], name=name), settings, timeout, "info")
+    return Host(dataclasses.replace(SPECS["tone"], name=name), settings, timeout, "debug", limits)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def prompt(tmp_path_factory):
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     """One tone engine that misbehaves on demand, shared: each test leaves it able to go on."""
-    made = make_host(tmp_path_factory.mktemp("cache"), fail_on="FAIL", crash_on="CRASH")
+    made = make_host(tmp_path_factory.mktemp("cache"), fail_on="FAIL", crash_on="CRASH", poison_on="POISON")
     yield made
     made.close()
 
@@ -94,6 +94,23 @@ def test_a_hanging_engine_is_killed_and_replaced(tmp_path, prompt):
     host.close()
 
 
+def test_an_engine_that_cannot_go_on_says_why_and_is_replaced(host, prompt):
+    host.load()
+    pid = host.pid
+    with pytest.raises(EngineDied, match=r"the engine's process gave up: RuntimeError: the text holds 'POISON'$"):
+        host.speak([utterance(prompt, "POISON")])
+    assert is_gone(pid)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    assert host.pid not in (None, pid)
+
+
+@pytest.mark.parametrize("culprit", range(5))
+def test_one_failing_row_of_a_batch_fails_alone(host, prompt, culprit):
+    texts = ["FAIL" if row == culprit else "Fine." for row in range(5)]
+    results = host.speak([utterance(prompt, text) for text in texts]).results
+    assert [isinstance(result, SegmentError) for result in results] == [row == culprit for row in range(5)]
+
+
 def test_an_engine_that_died_while_idle_is_replaced_before_the_next_call(host, prompt):
     host.load()
     pid = host.pid
@@ -111,11 +128,21 @@ def test_ctrl_c_does_not_reach_the_engine(host, prompt):
     assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
 
 
-def test_what_an_engine_prints_goes_to_the_log(host):
+def test_what_native_code_prints_ends_where_the_log_does(host):
     host.load()
     ends = [Path(f"/proc/{host.pid}/fd/{number}").readlink() for number in (0, 1, 2)]
     assert ends[0] == Path(os.devnull)
     assert ends[1] == ends[2]
+
+
+def test_what_an_engine_prints_goes_to_the_log_at_debug_level_line_by_line(tmp_path, prompt, capfd):
+    host = make_host(tmp_path, print_on="LOUD")
+    host.speak([utterance(prompt, "LOUD")])
+    host.close()
+    lines = [line for line in capfd.readouterr().err.splitlines() if "indexttsd.engine.noise" in line]
+    assert all(" DEBUG " in line for line in lines)
+    assert [line.partition("noise: ")[2] for line in lines[:3]] == ["printed, not logged", "10%", "20%"]
+    assert "UserWarning: this is a warning" in lines[3]
 
 
 def test_the_engine_dies_with_the_thread_that_owns_it(tmp_path):
@@ -158,3 +185,74 @@ def test_a_stop_during_a_load_makes_it_fail_at_once(tmp_path):
     with pytest.raises(EngineUnavailable, match="stopped"):
         host.load()
     assert host.pid is None
+
+
+# Recordings
+
+
+def test_a_recording_is_inspected_by_the_engines_rules(host, prompt, tmp_path):
+    assert host.inspect(prompt).fault is None
+    (tmp_path / "letter.wav").write_text("no recording")
+    assert "cannot be read as audio" in host.inspect(tmp_path / "letter.wav").fault
+
+
+def test_advice_comes_along(host, prompt):
+    assert host.inspect(prompt).advice == ("it is 1.0 s long: 3 to 15 s of clean speech are best",)
+
+
+def test_a_process_that_dies_over_a_recording_once_is_not_that_recordings_fault(tmp_path, prompt):
+    host = make_host(tmp_path, timeout=2)
+    host.load()
+    os.kill(host.pid, signal.SIGSTOP)
+    assert host.inspect(prompt).fault is None
+    host.close()
+
+
+def test_a_recording_that_takes_two_processes_down_is_at_fault(tmp_path, prompt):
+    host = make_host(tmp_path, timeout=1e-6)  # no answer is that quick
+    fault = host.inspect(prompt).fault
+    assert fault.startswith("the engine does not survive listening to it (the engine did not answer within")
+    host.close()
+
+
+# Memory and idleness
+
+
+def test_a_process_that_grew_past_its_limit_says_so_and_is_replaced_when_told(tmp_path, prompt):
+    host = make_host(tmp_path, limits=Limits(rss_mb=150), grow_mb=200)
+    host.load()
+    pid = host.pid
+    assert host.overweight() is None
+    host.speak([utterance(prompt)])
+    assert "and engine.recycle_rss_mb allows 150" in host.overweight()
+    assert host.pid == pid
+    host.recycle()
+    assert is_gone(pid)
+    assert (host.state, host.overweight()) == (HostState.STOPPED, None)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    host.close()
+
+
+def test_without_a_limit_no_process_is_too_heavy(host, prompt):
+    host.speak([utterance(prompt)])
+    assert host.overweight() is None
+
+
+def test_a_limit_below_what_the_loaded_engine_needs_is_told_and_not_heeded(tmp_path, prompt, caplog):
+    host = make_host(tmp_path, limits=Limits(rss_mb=1))
+    host.speak([utterance(prompt)])
+    assert "needs more already when it is loaded" in caplog.text
+    assert host.overweight() is None
+    host.close()
+
+
+def test_an_unloaded_engine_has_no_process_and_comes_back_with_the_next_call(tmp_path, prompt):
+    host = make_host(tmp_path)
+    host.load()
+    pid = host.pid
+    host.unload()
+    assert is_gone(pid)
+    assert (host.state, host.pid) == (HostState.UNLOADED, None)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    assert host.state is HostState.READY
+    host.close()

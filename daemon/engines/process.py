@@ -1,10 +1,12 @@
 """The engine's own process: loads one engine, then answers calls on its socket until the daemon is gone.
 
 Started as `python -m daemon.engines.process FD PARENT_PID`. What the engine prints goes to the log, never on the line.
+Every answer tells how much memory the process holds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import logging
@@ -15,17 +17,24 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from daemon import logs, wire
 from daemon.audio import Audio
-from daemon.engines import SPECS
+from daemon.engines import SPECS, noise
 from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.clips import ClipRules, inspect
 from daemon.errors import EngineUnavailable, SpeechFailed
 
 log = logging.getLogger("indexttsd.engine")
 
 _PR_SET_PDEATHSIG = 1
+#: Exit status of a process that can speak no more: a GPU's context cannot be had anew within it.
+GAVE_UP = 70
+
+
+class _GaveUp(Exception):
+    """The engine cannot recover from what is named here."""
 
 
 def main() -> None:
@@ -51,8 +60,10 @@ def _die_with(parent: int) -> None:
 def _serve(line: socket.socket) -> None:
     request, _ = wire.receive(line)
     logs.set_up(request["log_level"])
+    noise.to_log()
     try:
-        engine = SPECS[request["name"]].load(_settings(request))
+        spec = SPECS[request["name"]]
+        engine = spec.load(_settings(request))
     except EngineUnavailable as error:
         wire.send(line, {"unavailable": str(error)})
         return
@@ -60,14 +71,37 @@ def _serve(line: socket.socket) -> None:
         log.exception("the engine could not be loaded")
         wire.send(line, {"unavailable": f"the engine could not be loaded: {_named(error)}"})
         return
-    wire.send(line, {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")})
+    facts = {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")}
+    wire.send(line, {"facts": facts, "memory": _memory(engine)})
+    _answer_calls(line, engine, spec.clip_rules)
+
+
+def _answer_calls(line: socket.socket, engine: Engine, rules: ClipRules) -> None:
     answers: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
         "split": lambda call: _split(engine, call),
         "speak": lambda call: _speak(engine, call),
+        "inspect": lambda call: (dataclasses.asdict(inspect(Path(call["file"]), rules)), b""),
     }
     while True:
         call, _ = wire.receive(line)
-        wire.send(line, *answers[call["do"]](call))
+        try:
+            answer, blob = answers[call["do"]](call)
+        except _GaveUp as error:
+            _give_up(line, str(error))
+        wire.send(line, answer | {"memory": _memory(engine)}, blob)
+
+
+def _give_up(line: socket.socket, reason: str) -> NoReturn:
+    log.critical("the engine's process gives up: %s", reason)
+    with contextlib.suppress(OSError):
+        wire.send(line, {"gave_up": reason})
+    os._exit(GAVE_UP)  # a broken GPU context can hang an exit in good order
+
+
+def _memory(engine: Engine) -> dict[str, int]:
+    """Bytes this process holds, of the machine's memory and of the GPU's."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    return {"rss": resident * os.sysconf("SC_PAGE_SIZE"), "gpu": engine.gpu_bytes()}
 
 
 def _settings(request: Mapping[str, Any]) -> EngineSettings:
@@ -104,14 +138,27 @@ def _speak(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], byt
 
 
 def _spoken(engine: Engine, batch: Sequence[Utterance]) -> Sequence[Audio | SegmentError]:
-    """A failing batch is spoken again one by one, so that only the culprit fails."""
+    """A failing batch is spoken again in halves: less memory may do, and in the end only the culprit fails."""
     try:
         return engine.speak(batch)
     except Exception as error:
-        if len(batch) > 1:
-            return [_spoken(engine, [utterance])[0] for utterance in batch]
-        log.exception("a segment could not be spoken")
-        return [SegmentError(f"the engine failed: {_named(error)}")]
+        reason = _named(error)
+        log.warning("%d segments could not be spoken: %s", len(batch), reason, exc_info=len(batch) == 1)
+    # Only now, without the error, its frames let go of what they hold on the GPU.
+    if not _recovered(engine):
+        raise _GaveUp(reason)
+    if len(batch) == 1:
+        return [SegmentError(f"the engine failed: {reason}")]
+    half = len(batch) // 2
+    return [*_spoken(engine, batch[:half]), *_spoken(engine, batch[half:])]
+
+
+def _recovered(engine: Engine) -> bool:
+    try:
+        return engine.recover()
+    except Exception:
+        log.exception("the engine could not free what it holds")
+        return False
 
 
 def _utterance(item: Mapping[str, Any]) -> Utterance:

@@ -7,8 +7,10 @@ import math
 import os
 import re
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field
@@ -35,6 +37,8 @@ class ToneOptions(Options):
     Attributes:
         delay_seconds: every segment takes this long.
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
+        poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
+        grow_mb: every segment leaves that much memory held.
         max_batch: segments of how many speeches one call takes in `批次推理`.
     """
 
@@ -42,6 +46,9 @@ class ToneOptions(Options):
     fail_on: str | None = Field(None, min_length=1)
     crash_on: str | None = Field(None, min_length=1)
     hang_on: str | None = Field(None, min_length=1)
+    poison_on: str | None = Field(None, min_length=1)
+    print_on: str | None = Field(None, min_length=1)
+    grow_mb: int = Field(0, ge=0, le=1024)
     max_batch: int = Field(1, ge=1, le=1024)
 
 
@@ -54,6 +61,8 @@ class ToneEngine:
 
     def __init__(self, options: ToneOptions) -> None:
         self._options = options
+        self._poisoned = False
+        self._held: list[bytes] = []
         self.max_batch = options.max_batch
 
     def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:  # noqa: ARG002
@@ -67,8 +76,8 @@ class ToneEngine:
         return [self._speak(utterance) for utterance in batch]
 
     def recover(self) -> bool:
-        """It can always go on."""
-        return True
+        """It can go on until it is poisoned."""
+        return not self._poisoned
 
     def gpu_bytes(self) -> int:
         """It needs no GPU."""
@@ -76,6 +85,7 @@ class ToneEngine:
 
     def _speak(self, utterance: Utterance) -> Audio:
         self._misbehave(utterance.segment.text)
+        self._held.append(b"x" * (self._options.grow_mb << 20))
         time.sleep(self._options.delay_seconds)
         period = 40 + (int(utterance.prompt.sha256[:8] or "0", 16) + utterance.seed) % 80
         return Audio(_tone(len(utterance.segment.text) * SECONDS_PER_CHARACTER, period), SAMPLE_RATE)
@@ -84,10 +94,21 @@ class ToneEngine:
         options = self._options
         if options.fail_on and options.fail_on in text:
             raise RuntimeError(f"the text holds {options.fail_on!r}")
+        if options.poison_on and options.poison_on in text:
+            self._poisoned = True
+            raise RuntimeError(f"the text holds {options.poison_on!r}")
+        if options.print_on and options.print_on in text:
+            _make_noise()
         if options.crash_on and options.crash_on in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if options.hang_on and options.hang_on in text:
             threading.Event().wait()
+
+
+def _make_noise() -> None:
+    print("printed, not logged")  # noqa: T201
+    print("10%", "20%", sep="\r", file=sys.stderr)  # noqa: T201
+    warnings.warn("this is a warning", stacklevel=1)
 
 
 def _tone(seconds: float, period: int) -> bytes:
