@@ -62,6 +62,10 @@ class SpeechFailed(IndexttsdError):
     """This one speech cannot be made; its neighbours go on. The message becomes its `error`."""
 
 
+class DownloadFailed(IndexttsdError):
+    """A file of the weights cannot be fetched; what came in so far is kept."""
+
+
 class DaemonUnreachable(IndexttsdError):
     """No daemon answers where the configuration says it listens."""
 

@@ -104,7 +104,7 @@ def test_help_loads_no_library_that_takes_time():
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
-    for command in ("serve", "say", "submit", "tasks", "show", "watch", "cancel", "retry", "prompts", "check"):
+    for command in "serve say submit tasks show watch cancel retry prompts check models".split():
         assert f"\n  {command} " in shown.stdout
 
 
