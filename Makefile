@@ -2,12 +2,14 @@
 
 PYTHON ?= python3
 CONFIG ?= config.yaml
+TORCH ?= cuda
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 
-.PHONY: demo run test check bench setup setup-indextts lock clean
+.PHONY: demo run test check bench setup setup-indextts python-3.11 lock clean
+.NOTPARALLEL: # two pips cannot share an environment
 
 demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in through both doors
 	$(BIN)/python tools/demo.py
@@ -15,7 +17,8 @@ demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in throu
 run: $(VENV)/runtime.done ## run the daemon with config.yaml
 	$(BIN)/indexttsd serve --config $(CONFIG)
 
-test: $(VENV)/dev.done ## every test that needs no GPU
+test: TORCH := any # a developer's CUDA build is kept
+test: setup-indextts $(VENV)/dev.done ## every test that needs no GPU
 	$(BIN)/python -m pytest -m "not listening" --numprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest -m listening
 
@@ -27,7 +30,10 @@ check: $(VENV)/dev.done ## lint, types, and which room may import which
 
 setup: $(VENV)/runtime.done ## only make .venv
 
-bench setup-indextts:
+setup-indextts: python-3.11 $(VENV)/indextts.done ## add IndexTTS 1.5, 2 and 2.5; TORCH=cpu without a GPU
+	@$(BIN)/python tools/install_torch.py $(TORCH)
+
+bench:
 	@echo "make $@: not in this version yet; see CHANGELOG.md" >&2; exit 1
 
 lock: ## renew requirements/*.lock; needs uv
@@ -45,6 +51,15 @@ $(VENV)/runtime.done: requirements/build.lock requirements/runtime.lock pyprojec
 	$(LOCKED) -r requirements/build.lock
 	$(LOCKED) -r requirements/runtime.lock
 	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+python-3.11:
+	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "IndexTTS needs Python 3.11; make clean, then name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+
+$(VENV)/indextts.done: $(VENV)/runtime.done requirements/indextts.lock
+	@echo "What IndexTTS imports: 0.35 GB to fetch, 1 GB on disk, a minute or two ..."
+	$(LOCKED) -r requirements/indextts.lock
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/runtime.done requirements/dev.lock
