@@ -104,7 +104,8 @@ def test_help_loads_no_library_that_takes_time():
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
-    for command in "serve say submit tasks show watch cancel retry prompts check models".split():
+    names = ("serve", "say", "submit", "tasks", "show", "watch", "cancel", "retry", "prompts", "check", "models")
+    for command in names:
         assert f"\n  {command} " in shown.stdout
 
 
