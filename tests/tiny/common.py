@@ -1,7 +1,7 @@
 """Pieces of tiny random checkpoints: upstream's real code on weights that are made in seconds.
 
-Random weights would say STOP anywhere and hardly hear text or voice, so the ones that decide it are shaped: where speech
-ends is set by the positions, and what text, voice and earlier codes do to it is made louder.
+Random weights would say STOP anywhere and hardly hear text or voice, so the ones that decide it are shaped: where
+speech ends is set by the positions, and what text, voice and earlier codes do to it is made louder.
 """
 
 from __future__ import annotations

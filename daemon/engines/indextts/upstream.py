@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def prepare(cache_dir: Path) -> None:
         (cache_dir / folder).mkdir(parents=True, exist_ok=True)
         os.environ[key] = str(cache_dir / folder)
     sys.modules["deepspeed"] = None  # type: ignore[assignment]  # 1.5 in fp16 uses it unasked; it changes the codes
+    for chatty in ("indextts", "indextts25"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     # Before upstream's modules point HF_HUB_CACHE at the working directory; the library reads it here and never again.
     module("huggingface_hub.constants")
 
@@ -70,7 +73,8 @@ def module(name: str) -> Any:
     """
     kept = dict(os.environ)
     try:
-        return importlib.import_module(name)
+        with quiet():
+            return importlib.import_module(name)
     except EngineUnavailable:
         raise
     except Exception as error:  # a torch that does not fit the machine raises OSError, RuntimeError, AttributeError ...
@@ -119,7 +123,8 @@ def loading(weights: Weights, model_dir: Path) -> Iterator[None]:
 
     torch.load = guarded
     try:
-        yield
+        with quiet():
+            yield
     except EngineUnavailable:
         raise
     except torch.OutOfMemoryError as error:
@@ -154,9 +159,22 @@ def fingerprint(weights: Weights, model_dir: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def identity(distribution: str, weights: Weights, model_dir: Path, computing: str) -> str:
+    """Names all that shapes an engine's sound: the model, its code, how it computes, its weights."""
+    return f"{weights.engine}, {release(distribution)}, {computing}, {fingerprint(weights, model_dir)}"
+
+
 def release(distribution: str) -> str:
     """The installed distribution with its version."""
     return f"{distribution} {importlib.metadata.version(distribution)}"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Upstream's warnings are printed, which the log gets, and the filters that it sets for itself end with this."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        yield
 
 
 def in_a_line(error: Exception, most: int = 240) -> str:
