@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from daemon.errors import BadRequest, SpeechFailed
+
+log = logging.getLogger("indexttsd.prompts")
+
+#: Tells a content without reading it: size, time of the last change in ns (which nobody can set back), inode.
+Stamp = tuple[int, int, int]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 class Prompts:
     """The recordings in one folder, looked up anew each time, so that a new file is a new voice at once.
+
+    What was found in a recording holds for its content: a replaced file is a recording nobody listened to yet. Any
+    thread may ask; one thread judges.
 
     Args:
         folder: where they lie; not searched below.
@@ -26,6 +36,7 @@ class Prompts:
         self._folder = folder
         self._default = default
         self._turns = itertools.count(turn)
+        self._faults: dict[str, tuple[Stamp, str | None]] = {}
 
     def names(self) -> list[str]:
         """Bare file names, sorted."""
@@ -35,19 +46,51 @@ class Prompts:
         """The name to use for a request that asked for `wanted`, or for none.
 
         Raises:
-            BadRequest: there is no such prompt, or no prompt at all.
+            BadRequest: there is no such prompt, no prompt at all, or it is known to be useless.
         """
-        names = self.names()
-        if not names:
+        files = self._catalogue()
+        if not files:
             raise BadRequest("No prompt audio files found in the 'prompts' directory.")
-        if wanted is None and self._default == "random":
-            return random.choice(names)  # noqa: S311 - a voice, not a secret
-        if wanted is None and self._default == "round_robin":
-            return names[next(self._turns) % len(names)]
+        if wanted is None and self._default in ("random", "round_robin"):
+            return self._any(files)
         name = self._default if wanted is None else wanted
-        if name not in names:
+        if name not in files:
             raise BadRequest(f"Specified prompt '{name}' not found.")
+        if fault := self._fault_of(files[name]):
+            raise BadRequest(f"Specified prompt '{name}' cannot be used: {fault}")
         return name
+
+    def _any(self, files: Mapping[str, Path]) -> str:
+        faults = {name: self._fault_of(files[name]) for name in sorted(files)}
+        usable = [name for name, fault in faults.items() if not fault]
+        if not usable:
+            name, fault = next(iter(faults.items()))
+            raise BadRequest(f"No prompt can be used; the first of them, '{name}': {fault}")
+        if self._default == "random":
+            return random.choice(usable)  # noqa: S311 - a voice, not a secret
+        return usable[next(self._turns) % len(usable)]
+
+    def uninspected(self) -> tuple[Path, Stamp] | None:
+        """A recording whose content nobody listened to yet, for `judge`; None if there is none."""
+        for name, file in sorted(self._catalogue().items()):
+            stamp = _stamp(file)
+            if stamp is not None and self._faults.get(name, (None,))[0] != stamp:
+                return file, stamp
+        return None
+
+    def judge(self, file: Path, stamp: Stamp, fault: str | None, advice: Sequence[str] = ()) -> None:
+        """Note what was found in a recording that had that stamp before it was listened to.
+
+        Args:
+            fault: why it cannot be used, to follow "cannot be used: ". advice: how it could be better, for the log.
+        """
+        self._faults[file.name] = stamp, fault
+        if fault:
+            log.warning("the prompt %s cannot be used: %s", file.name, fault, extra={"action": "prompt_refused"})
+        for sentence in advice:
+            log.info("the prompt %s can be used, but %s", file.name, sentence, extra={"action": "prompt_advice"})
+        for gone in self._faults.keys() - self._catalogue().keys():
+            del self._faults[gone]
 
     def fault(self) -> str | None:
         """Why a request that names no prompt would be refused now, for the operator; None if it would not."""
@@ -69,6 +112,11 @@ class Prompts:
         except KeyError:
             raise SpeechFailed(f"the prompt '{name}' is no longer in the prompts folder") from None
 
+    def _fault_of(self, file: Path) -> str | None:
+        """What is known to be wrong with its content of now."""
+        stamp, fault = self._faults.get(file.name, (None, None))
+        return fault if fault and stamp == _stamp(file) else None
+
     def _catalogue(self) -> dict[str, Path]:
         try:
             with os.scandir(self._folder) as entries:
@@ -85,6 +133,14 @@ def _is_recording(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:  # a link that leads in circles
         return False
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        found = file.stat()
+    except OSError:  # gone meanwhile
+        return None
+    return found.st_size, found.st_ctime_ns, found.st_ino
 
 
 def content_hash(file: Path) -> str:

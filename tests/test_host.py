@@ -201,9 +201,10 @@ def test_advice_comes_along(host, prompt):
 
 
 def test_a_process_that_dies_over_a_recording_once_is_not_that_recordings_fault(tmp_path, prompt):
-    host = make_host(tmp_path, timeout=2)
+    host = make_host(tmp_path)
     host.load()
     os.kill(host.pid, signal.SIGSTOP)
+    threading.Timer(0.2, os.kill, (host.pid, signal.SIGKILL)).start()
     assert host.inspect(prompt).fault is None
     host.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.prompts import Prompts, content_hash
+from tests.live import until
 
 
 @pytest.fixture
@@ -135,3 +136,122 @@ def test_the_hash_is_of_the_content(folder):
 def test_a_prompt_that_goes_before_it_is_read_fails_the_speech_with_a_sentence(folder):
     with pytest.raises(SpeechFailed, match=r"'a\.wav' cannot be read: No such file"):
         content_hash(folder / "a.wav")
+
+
+# What was found in a recording
+
+
+def judged(prompts, **faults):
+    """Judges all that nobody listened to yet; `a="it hums"` is a fault of a.wav. Their names, in order."""
+    seen = []
+    while found := prompts.uninspected():
+        file, stamp = found
+        seen.append(file.name)
+        prompts.judge(file, stamp, faults.get(file.stem))
+    return seen
+
+
+def test_every_recording_is_inspected_once(folder):
+    prompts = catalogue(folder, "b.wav", "a.wav", "notes.txt")
+    assert judged(prompts, a="it hums") == ["a.wav", "b.wav"]
+    assert judged(prompts) == []
+    (folder / "c.wav").touch()
+    assert judged(prompts) == ["c.wav"]
+
+
+def test_a_recording_nobody_listened_to_yet_is_taken(folder):
+    assert catalogue(folder, "a.wav").choose("a.wav") == "a.wav"
+
+
+@pytest.mark.parametrize("wanted", [None, "a.wav"])
+def test_a_useless_recording_is_refused_and_still_listed(folder, wanted):
+    prompts = catalogue(folder, "a.wav", "b.wav", default="a.wav")
+    judged(prompts, a="it hums; give another")
+    with pytest.raises(BadRequest) as caught:
+        prompts.choose(wanted)
+    assert str(caught.value) == "Specified prompt 'a.wav' cannot be used: it hums; give another"
+    assert prompts.choose("b.wav") == "b.wav"
+    assert prompts.names() == ["a.wav", "b.wav"]
+
+
+def written_over(file):
+    file.write_bytes(b"another")
+
+
+def replaced(file):
+    (file.parent / "new").write_bytes(file.read_bytes())
+    os.utime(file.parent / "new", ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    (file.parent / "new").rename(file)
+
+
+def made_readable(file):
+    before = file.stat().st_ctime_ns
+    until(lambda: file.chmod(0o640) or file.stat().st_ctime_ns > before)  # file systems' clocks tick slowly
+
+
+@pytest.mark.parametrize("change", [written_over, replaced, made_readable])
+def test_a_recording_that_changed_is_taken_and_asked_anew(folder, change):
+    prompts = catalogue(folder, "a.wav")
+    judged(prompts, a="it hums")
+    change(folder / "a.wav")
+    assert prompts.choose("a.wav") == "a.wav"
+    assert judged(prompts, a="it still hums") == ["a.wav"]
+    with pytest.raises(BadRequest, match="it still hums"):
+        prompts.choose("a.wav")
+
+
+def test_a_recording_that_changes_while_it_is_listened_to_is_asked_anew(folder):
+    prompts = catalogue(folder, "a.wav")
+    file, stamp = prompts.uninspected()
+    written_over(file)
+    prompts.judge(file, stamp, "it hums")
+    assert prompts.choose("a.wav") == "a.wav"
+    assert prompts.uninspected() is not None
+
+
+def test_a_recording_that_came_back_under_its_name_is_asked_anew(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav")
+    judged(prompts, a="it hums")
+    (folder / "a.wav").unlink()
+    assert judged(prompts) == []
+    (folder / "a.wav").write_bytes(b"a.wav")
+    assert judged(prompts) == ["a.wav"]
+
+
+def test_useless_recordings_are_not_taken_at_random_nor_in_turn(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav", "c.wav")
+    judged(prompts, b="it hums")
+    assert {prompts.choose(None) for _ in range(200)} == {"a.wav", "c.wav"}
+    prompts = catalogue(folder, default="round_robin")
+    judged(prompts, b="it hums")
+    assert [prompts.choose(None) for _ in range(4)] == ["a.wav", "c.wav", "a.wav", "c.wav"]
+
+
+@pytest.mark.parametrize("default", ["random", "round_robin"])
+def test_if_all_are_useless_the_first_ones_fault_is_told(folder, default):
+    prompts = catalogue(folder, "b.wav", "a.wav", default=default)
+    judged(prompts, a="it hums", b="it hisses")
+    with pytest.raises(BadRequest) as caught:
+        prompts.choose(None)
+    assert str(caught.value) == "No prompt can be used; the first of them, 'a.wav': it hums"
+
+
+def test_fault_and_advice_are_in_the_log(folder, caplog):
+    prompts = catalogue(folder, "a.wav")
+    file, stamp = prompts.uninspected()
+    with caplog.at_level("INFO"):
+        prompts.judge(file, stamp, None, ["it is clipped"])
+        prompts.judge(file, stamp, "it hums")
+    assert caplog.messages == [
+        "the prompt a.wav can be used, but it is clipped",
+        "the prompt a.wav cannot be used: it hums",
+    ]
+
+
+def test_what_is_known_of_removed_recordings_is_forgotten(folder):
+    prompts = catalogue(folder)
+    for number in range(100):
+        (folder / f"{number}.wav").touch()
+        judged(prompts)
+        (folder / f"{number}.wav").unlink()
+    assert len(prompts._faults) <= 1
