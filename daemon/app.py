@@ -24,7 +24,7 @@ from daemon.engines import SPECS
 from daemon.engines.base import EngineSettings, EngineSpec
 from daemon.errors import ConfigError, IndexttsdError
 from daemon.files import lock
-from daemon.host import Host, HostState
+from daemon.host import Host, HostState, Limits
 from daemon.inbox import Inbox
 from daemon.intake import Intake
 from daemon.notify import notify
@@ -139,7 +139,7 @@ class App:
 
     def _health(self) -> tuple[dict[str, str], str | None, int]:
         host = self._host
-        reason = None if host.state is HostState.READY else host.reason
+        reason = None if host.state in (HostState.READY, HostState.UNLOADED) else host.reason
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
@@ -167,12 +167,15 @@ def _naming_the_key(config: Config) -> Iterator[None]:
 
 
 def engine_spec(config: Config) -> EngineSpec:
-    """The configured engine's table entry, its options checked.
+    """The configured engine's table entry, what it needs of the configuration checked.
 
     Raises:
-        ConfigError: its options are wrong.
+        ConfigError: its options are wrong, or it is not said where its weights are.
     """
     spec = SPECS[config.engine.name]
+    if spec.weights is not None and config.engine.model_dir is None:
+        advice = f"get them with: indexttsd models download {spec.name}"
+        raise config.complaint(f"must name the folder of {spec.name}'s weights; {advice}", "engine", "model_dir")
     try:
         spec.engine_options.model_validate(config.engine.options)
     except ValidationError as error:
@@ -189,7 +192,8 @@ def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
         options=config.engine.options,
         cache_dir=config.paths.state / "cache",
     )
-    return Host(spec, settings, config.worker.segment_timeout, log_level)
+    limits = Limits(config.engine.recycle_rss_mb, config.engine.recycle_gpu_mb)
+    return Host(spec, settings, config.worker.segment_timeout, log_level, limits)
 
 
 def make_folders(config: Config) -> None:

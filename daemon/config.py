@@ -66,12 +66,20 @@ class OutputConfig(Strict):
 
 
 class EngineConfig(Strict):
-    """Which engine speaks, and the operator's options for it."""
+    """Which engine speaks, the operator's options for it, and when its process ends before the daemon does.
+
+    Attributes:
+        unload_after: idle seconds after which the engine leaves the memory; None or 0: it stays.
+        recycle_rss_mb, recycle_gpu_mb: MB held above which its process is replaced between tasks; None: any.
+    """
 
     name: Literal["kokoro", "indextts-1.5", "indextts-2", "indextts-2.5", "tone"] = "kokoro"
     model_dir: ConfigPath | None = None
     device: str = "auto"
     options: dict[str, Any] = {}
+    unload_after: float | None = Field(None, ge=0, le=_WEEK)
+    recycle_rss_mb: int | None = Field(None, ge=1)
+    recycle_gpu_mb: int | None = Field(None, ge=1)
 
 
 class WorkerConfig(Strict):

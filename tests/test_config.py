@@ -72,6 +72,8 @@ def test_the_defaults_are_those_of_the_contract(load, tmp_path):
     assert (found.paths.prompts, found.paths.state) == (tmp_path / "prompts", tmp_path / "state")
     assert found.output.roots == [tmp_path / "outputs"]
     assert (found.engine.name, found.engine.model_dir, found.engine.device) == ("kokoro", None, "auto")
+    lasting = (found.engine.unload_after, found.engine.recycle_rss_mb, found.engine.recycle_gpu_mb)
+    assert lasting == (None, None, None)
     assert (found.worker.max_attempts, found.worker.segment_timeout) == (3, 600)
     assert (found.prompts.default, found.limits.text_chars) == ("random", 100_000)
     assert (found.inbox.settle_seconds, found.inbox.rescan_seconds) == (2, 30)
@@ -130,6 +132,10 @@ def test_an_empty_section_has_its_defaults(load):
         ("output: {roots: []}\n", "line 1: 'output.roots'"),
         ("output: {roots: out}\n", "line 1: 'output.roots' must be a list"),
         ("engine: {name: espeak}\n", "line 1: 'engine.name' must be 'kokoro'"),
+        ("engine: {unload_after: -1}\n", "line 1: 'engine.unload_after'"),
+        ("engine: {unload_after: soon}\n", "line 1: 'engine.unload_after' must be a number"),
+        ("engine:\n  recycle_rss_mb: 0\n", "line 2: 'engine.recycle_rss_mb'"),
+        ("engine:\n  recycle_gpu_mb: 1.5\n", "line 2: 'engine.recycle_gpu_mb' must be a whole number"),
         ("log: {level: off}\n", "line 1: 'log.level' must be 'debug', 'info', 'warning' or 'error', not False"),
         ("worker: {max_attempts: 0}\n", "line 1: 'worker.max_attempts'"),
         ("worker: {segment_timeout: .inf}\n", "line 1: 'worker.segment_timeout'"),
@@ -199,3 +205,11 @@ def test_nothing_of_ours_lies_in_the_inbox(load, paths):
 )
 def test_a_wrong_engine_option_is_named_with_its_line(load, text, sentence):
     assert refusal(lambda text: app.engine_spec(load(text)), text).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["indextts-1.5", "indextts-2", "indextts-2.5"])
+def test_an_engine_without_a_folder_for_its_weights_is_told_how_to_get_them(load, name):
+    sentence = refusal(lambda text: app.engine_spec(load(text)), f"engine:\n  name: {name}\n  model_dir: null\n")
+    advice = f"get them with: indexttsd models download {name}"
+    assert sentence == f"line 3: 'engine.model_dir': must name the folder of {name}'s weights; {advice}"
+    assert app.engine_spec(load(f"engine: {{name: {name}, model_dir: weights}}\n")).name == name
