@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from daemon.host import Host
 from daemon.outputs import Outputs
 from daemon.store import Store, database
 from tests.drop_room import DropRoom
 from tests.live import LiveDaemon
+from tests.workshop import MISBEHAVING, Workshop, make_host, open_workshop
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,26 @@ def root(tmp_path: Path) -> Path:
 def outputs(root: Path, tmp_path: Path) -> Outputs:
     """Outputs with that root first and one that is not made yet second."""
     return Outputs([root, tmp_path / "second"])
+
+
+@pytest.fixture(scope="module")
+def shared_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One engine for all tests of a module that do not care which."""
+    host = make_host(tmp_path_factory.mktemp("cache"), **MISBEHAVING)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def make_workshop(tmp_path: Path, store: Store, shared_host: Host) -> Iterator[Callable[..., Workshop]]:
+    """Makes workers on the test's own folders, with the shared engine or another."""
+    made: list[Workshop] = []
+
+    def make(host: Host | None = None, max_attempts: int = 3) -> Workshop:
+        made.append(open_workshop(tmp_path, store, host or shared_host, max_attempts))
+        return made[-1]
+
+    yield make
+    for workshop in made:
+        if workshop.host is not shared_host:
+            workshop.host.close()

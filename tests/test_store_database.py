@@ -17,12 +17,9 @@ from alembic.script import ScriptDirectory
 
 from daemon.errors import ConfigError
 from daemon.store import Store, database, schema
+from daemon.store.migrations.__main__ import upgrade
 from tests.live import new_task
-
-
-def rows(file, sql):
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        return connection.execute(sql).fetchall()
+from tests.workshop import rows
 
 
 def definitions(file):
@@ -65,6 +62,29 @@ def test_migrating_twice_changes_nothing(ledger_file):
     command = [sys.executable, "-m", "daemon.store.migrations", str(ledger_file)]
     assert subprocess.run(command, check=False).returncode == 0
     assert definitions(ledger_file) == before
+
+
+def test_an_older_ledger_keeps_its_tasks_and_learns_who_may_share_calls(tmp_path):
+    file = tmp_path / "indexttsd.db"
+    upgrade(file, "0001")
+    for task, mode in enumerate(("普通推理", "批次推理", "批次推理"), 1):
+        rows(
+            file,
+            "INSERT INTO tasks (id, batch, state, priority, infer_mode, prompt, seed, format, options, overwrite, "
+            f"output_path, directory, created_at) VALUES ({task}, 0, 'pending', 5, '{mode}', 'alice.wav', 7, 'wav', "
+            "'{}', 0, '/out', '/out', 1.5)",
+        )
+        rows(
+            file,
+            "INSERT INTO speeches (id, task, position, file_name, state, priority, attempts) "
+            f"VALUES ({task}, {task}, 0, '{task}.wav', 'pending', 5, {task // 3})",
+        )
+        rows(file, f"INSERT INTO texts VALUES ({task}, 'text {task}')")
+    store = Store(file)
+    assert rows(file, "SELECT batched, in_company FROM speeches") == [(0, 0), (1, 0), (1, 0)]
+    assert [claim.text for claim in iter(lambda: store.claim_mate(5), None)] == ["text 2"], "3 was tried before"
+    assert [claim.text for claim in iter(store.claim, None)] == ["text 1", "text 3"]
+    store.close()
 
 
 def test_commits_are_brought_to_the_disk(ledger_file):

@@ -12,19 +12,13 @@ from sqlalchemy import event
 
 from daemon.errors import Conflict
 from daemon.store import ClaimLost, Gain
-from daemon.tasks import OVER, TRANSITIONS, State, view
+from daemon.tasks import BATCH_MODE, OVER, TRANSITIONS, State, view
 from tests.live import new_task
+from tests.workshop import rows
 
 
 def add(store, *tasks):
     return [receipt.task_id for receipt in store.submit(tasks or [new_task()], None)]
-
-
-def rows(file, sql):
-    with sqlite3.connect(file) as connection:
-        found = connection.execute(sql).fetchall()
-    connection.close()
-    return found
 
 
 # Claims
@@ -80,10 +74,12 @@ def statements():
     ("ask", "index"),
     [
         (lambda store: store.claim(), "speeches_waiting"),
+        (lambda store: store.claim_mate(5), "speeches_joinable"),
+        (lambda store: store.outranked(5), "speeches_waiting"),
         (lambda store: store.recover(), "speeches_in_work"),
         (lambda store: store.room(10), "tasks_"),
     ],
-    ids=["claim", "recover", "room"],
+    ids=["claim", "mate", "outranked", "recover", "room"],
 )
 def test_what_waits_is_found_by_an_index(store, ledger_file, ask, index):
     """However many tasks are over: the cost is that of what waits."""
@@ -97,10 +93,58 @@ def test_what_waits_is_found_by_an_index(store, ledger_file, ask, index):
     assert not [step for step in steps if "TEMP B-TREE" in step or (step.startswith("SCAN") and "INDEX" not in step)]
 
 
+# Company
+
+
+def test_a_mate_is_the_next_of_its_priority_that_may_share_calls(store):
+    batched = {"infer_mode": BATCH_MODE}
+    add(store, new_task("low", priority=0, **batched), new_task("first", **batched), new_task("plain"))
+    add(store, new_task(speeches={"b.wav": "second", "a.wav": "third"}, **batched), new_task("high", priority=9))
+    mates = list(iter(lambda: store.claim_mate(5), None))
+    assert [claim.text for claim in mates] == ["first", "second", "third"]
+    assert {task.state for task in store.tasks(None, 9, None)} == {State.PENDING, State.PROCESSING}
+    assert [claim.text for claim in iter(store.claim, None)] == ["high", "plain", "low"]
+
+
+def test_whether_somebody_more_urgent_waits(store):
+    add(store, new_task("low", priority=3), new_task("high", priority=4))
+    assert [store.outranked(priority) for priority in (2, 3, 4)] == [True, True, False]
+    store.claim()
+    assert not store.outranked(3), "that one is in work"
+
+
+def test_who_enters_the_engine_in_company_is_marked_and_not_charged_until_it_comes_back(store, ledger_file):
+    add(store, *[new_task(infer_mode=BATCH_MODE)] * 3)
+    first, second, third = iter(store.claim, None)
+    marks = "SELECT attempts, in_company FROM speeches"
+    store.enter(first, second)
+    store.enter(third)
+    assert rows(ledger_file, marks) == [(0, 1), (0, 1), (1, 0)]
+    store.advance(Gain(first, 1, 1.0, 1.0), Gain(third, 0, 0.0, 1.0))
+    assert rows(ledger_file, marks) == [(0, 0), (0, 1), (0, 0)]
+    store.give_back(second, "the engine died")
+    assert store.claim_mate(5) is None, "not into another's call"
+    again = store.claim()
+    assert (again.speech, again.suspect, again.last_error) == (second.speech, True, "the engine died")
+    store.fail(again, "no")
+    store.retry(again.task_id)
+    assert not store.claim().suspect, "a retry begins anew"
+
+
+def test_all_enter_a_call_or_none(store, ledger_file):
+    add(store, new_task(), new_task())
+    first, lost = iter(store.claim, None)
+    store.complete(lost, 1.0)
+    with pytest.raises(ClaimLost):
+        store.enter(first, lost)
+    assert rows(ledger_file, "SELECT attempts, in_company FROM speeches") == [(0, 0)] * 2
+
+
 # What may follow what
 
 OPERATIONS = {
     "claim": (lambda store, claim: store.claim(), {"pending": "processing"}),
+    "claim_mate": (lambda store, claim: store.claim_mate(5), {"pending": "processing"}),
     "complete": (lambda store, claim: store.complete(claim, 1.0), {"processing": "completed"}),
     "fail": (lambda store, claim: store.fail(claim, "error"), {"processing": "failed"}),
     "end_cancelled": (lambda store, claim: store.end_cancelled(claim), {"processing": "cancelled"}),
@@ -113,7 +157,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_state_follows_another_only_as_the_table_of_transitions_says(store, ledger_file, operation):
-    add(store)
+    add(store, new_task(infer_mode=BATCH_MODE))
     claim = store.claim()
     act, moves = OPERATIONS[operation]
     for origin in map(str, State):

@@ -2,102 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from daemon.audio import Audio
-from daemon.bell import Bell
-from daemon.engines import SPECS
-from daemon.engines.base import EngineSettings
 from daemon.errors import EngineUnavailable
-from daemon.host import Host, HostState
-from daemon.outputs import Outputs
-from daemon.prompts import Prompts
-from daemon.spool import Spool
-from daemon.store import Store
-from daemon.tasks import State, view
-from daemon.worker import Worker
-from tests.live import PATIENCE, new_task, until, wav_facts, write_wav
-
-MISBEHAVING = {"fail_on": "FAIL", "crash_on": "CRASH"}
-
-
-def make_host(folder, name="tone", timeout=PATIENCE, **options):
-    spec = dataclasses.replace(SPECS["tone"], name=name)
-    return Host(spec, EngineSettings(None, "cpu", options, folder), timeout, "error")
-
-
-@pytest.fixture(scope="module")
-def shared_host(tmp_path_factory) -> Iterator[Host]:
-    """One engine for all tests that do not care which."""
-    host = make_host(tmp_path_factory.mktemp("cache"), **MISBEHAVING)
-    yield host
-    host.close()
-
-
-class Workshop(SimpleNamespace):
-    """A worker and its rooms in one folder."""
-
-    store: Store
-    host: Host
-    spool: Spool
-    worker: Worker
-    out: Path
-
-    def add(self, *texts, **values):
-        """Accept tasks; their ids."""
-        tasks = [
-            new_task(text, **{"directory": str(self.out), "output_path": str(self.out)} | values) for text in texts
-        ]
-        return [receipt.task_id for receipt in self.store.submit(tasks, None)]
-
-    def work_off(self):
-        """Speak all that waits."""
-        while self.worker.step():
-            pass
-
-    def view(self, task_id):
-        return view(self.store.task(task_id))
-
-    def files(self):
-        return sorted(file.name for file in self.out.iterdir())
-
-
-@pytest.fixture
-def make_workshop(tmp_path, store, shared_host):
-    """Makes workers on the test's own folders, with the shared engine or another."""
-    (tmp_path / "prompts").mkdir()
-    write_wav(tmp_path / "prompts" / "alice.wav")
-    out = tmp_path / "outputs" / "out"
-    out.mkdir(parents=True)
-    made = []
-
-    def make(host=None, max_attempts=3):
-        spool, host = Spool(tmp_path / "spool"), host or shared_host
-        rooms = (Prompts(tmp_path / "prompts", "random"), Outputs([out.parent]), spool, Bell())
-        worker = Worker(store, host, *rooms, max_attempts)
-        made.append(Workshop(store=store, host=host, spool=spool, worker=worker, out=out))
-        return made[-1]
-
-    yield make
-    for workshop in made:
-        if workshop.host is not shared_host:
-            workshop.host.close()
+from daemon.host import HostState
+from daemon.tasks import State
+from tests.live import PATIENCE, until, wav_facts, write_wav
+from tests.workshop import make_host, samples
 
 
 @pytest.fixture
 def shop(make_workshop):
     return make_workshop()
-
-
-def samples(file):
-    return Path(file).read_bytes()[44:]
 
 
 def is_kept(shop, speech, index):

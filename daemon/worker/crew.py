@@ -97,7 +97,8 @@ class Crew:
         self._rooms.host.load()  # one that died before is nobody's doing here
         self._rooms.store.enter(*(work.claimed for work in works))
         spoken = self._rooms.host.speak([work.utterance(index) for work, index in rows])
-        log.debug("%d segments of %d speeches took %.2f s", len(rows), len(works), spoken.took)
+        figures = len(rows), len(works), spoken.took
+        log.debug("%d segments of %d speeches took %.2f s", *figures, extra={"action": "engine_call"})
         self._settle(rows, spoken)
 
     def _waiting(self) -> list[Row]:
