@@ -72,7 +72,8 @@ class App:
         intake = Intake(store, prompts, outputs, spec, config.limits)
         spool = Spool(config.paths.state / "spool")
         self._host = engine_host(config, spec, config.log.level)
-        self._worker = Worker(store, self._host, prompts, outputs, spool, bell, config.worker.max_attempts)
+        rooms = (store, self._host, prompts, outputs, spool, bell)
+        self._worker = Worker(*rooms, config.worker.max_attempts, unload_after=config.engine.unload_after)
         max_bytes = config.server.max_body_bytes
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell)
         api = Api(store, intake, prompts, bell, self._health, max_bytes)

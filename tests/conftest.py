@@ -109,8 +109,8 @@ def make_workshop(tmp_path: Path, store: Store, shared_host: Host) -> Iterator[C
     """Makes workers on the test's own folders, with the shared engine or another."""
     made: list[Workshop] = []
 
-    def make(host: Host | None = None, max_attempts: int = 3) -> Workshop:
-        made.append(open_workshop(tmp_path, store, host or shared_host, max_attempts))
+    def make(host: Host | None = None, *args: Any, **settings: Any) -> Workshop:
+        made.append(open_workshop(tmp_path, store, host or shared_host, *args, **settings))
         return made[-1]
 
     yield make

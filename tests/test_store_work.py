@@ -75,11 +75,11 @@ def statements():
     [
         (lambda store: store.claim(), "speeches_waiting"),
         (lambda store: store.claim_mate(5), "speeches_joinable"),
-        (lambda store: store.outranked(5), "speeches_waiting"),
+        (lambda store: store.waits(above=5), "speeches_waiting"),
         (lambda store: store.recover(), "speeches_in_work"),
         (lambda store: store.room(10), "tasks_"),
     ],
-    ids=["claim", "mate", "outranked", "recover", "room"],
+    ids=["claim", "mate", "waits", "recover", "room"],
 )
 def test_what_waits_is_found_by_an_index(store, ledger_file, ask, index):
     """However many tasks are over: the cost is that of what waits."""
@@ -108,9 +108,11 @@ def test_a_mate_is_the_next_of_its_priority_that_may_share_calls(store):
 
 def test_whether_somebody_more_urgent_waits(store):
     add(store, new_task("low", priority=3), new_task("high", priority=4))
-    assert [store.outranked(priority) for priority in (2, 3, 4)] == [True, True, False]
+    assert [store.waits(above=priority) for priority in (2, 3, 4)] == [True, True, False]
     store.claim()
-    assert not store.outranked(3), "that one is in work"
+    assert (store.waits(above=3), store.waits()) == (False, True), "that one is in work"
+    store.claim()
+    assert not store.waits()
 
 
 def test_who_enters_the_engine_in_company_is_marked_and_not_charged_until_it_comes_back(store, ledger_file):

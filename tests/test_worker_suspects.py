@@ -93,7 +93,7 @@ def test_a_daemon_killed_in_a_call_charges_nobody_and_finds_the_culprit(make_dae
 
 def test_a_speech_lost_meanwhile_does_not_end_the_worker(make_workshop, caplog):
     shop = make_workshop()
-    rooms = Rooms(shop.store, shop.host, None, None, shop.spool, shop.worker._rooms.bell, 3)
+    rooms = Rooms(shop.store, shop.host, shop.prompts, None, shop.spool, shop.bell, 3)
     for error in (SpeechFailed("no"), EngineDied("gone"), OSError("full")):
         [task_id] = shop.add("Hello.")
         claimed = shop.store.claim()

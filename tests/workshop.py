@@ -24,9 +24,9 @@ MISBEHAVING = {"fail_on": "FAIL", "crash_on": "CRASH"}
 VOICES = ("alice.wav", "bob.wav", "carol.wav")
 
 
-def make_host(folder, name="tone", timeout=PATIENCE, **options):
+def make_host(folder, name="tone", timeout=PATIENCE, limits=None, **options):
     spec = dataclasses.replace(SPECS["tone"], name=name)
-    return Host(spec, EngineSettings(None, "cpu", options, folder), timeout, "error")
+    return Host(spec, EngineSettings(None, "cpu", options, folder), timeout, "error", limits)
 
 
 class Workshop(SimpleNamespace):
@@ -34,7 +34,9 @@ class Workshop(SimpleNamespace):
 
     store: Store
     host: Host
+    prompts: Prompts
     spool: Spool
+    bell: Bell
     worker: Worker
     out: Path
 
@@ -57,7 +59,7 @@ class Workshop(SimpleNamespace):
         return sorted(file.name for file in self.out.iterdir())
 
 
-def open_workshop(folder, store, host, max_attempts=3):
+def open_workshop(folder, store, host, max_attempts=3, unload_after=None):
     """A worker on this folder; what is there already goes on."""
     prompts, out = folder / "prompts", folder / "outputs" / "out"
     if not prompts.exists():
@@ -65,9 +67,10 @@ def open_workshop(folder, store, host, max_attempts=3):
         for level, name in enumerate(VOICES, 1):
             write_wav(prompts / name, level=level)
         out.mkdir(parents=True)
-    spool = Spool(folder / "spool")
-    worker = Worker(store, host, Prompts(prompts, "random"), Outputs([out.parent]), spool, Bell(), max_attempts)
-    return Workshop(store=store, host=host, spool=spool, worker=worker, out=out)
+    spool, bell = Spool(folder / "spool"), Bell()
+    rooms = (store, host, Prompts(prompts, "random"), Outputs([out.parent]), spool, bell)
+    worker = Worker(*rooms, max_attempts, unload_after=unload_after)
+    return Workshop(store=store, host=host, spool=spool, bell=bell, worker=worker, out=out, prompts=rooms[2])
 
 
 def samples(file):

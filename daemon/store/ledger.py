@@ -181,10 +181,10 @@ class Store:
         with self._writer.begin() as connection:
             return work.claim_mate(connection, priority)
 
-    def outranked(self, priority: int) -> bool:
-        """Whether a speech of a higher priority waits."""
+    def waits(self, above: int = -1) -> bool:
+        """Whether a speech waits, of a priority above this one."""
         with self._reader.begin() as connection:
-            return work.outranked(connection, priority)
+            return work.waits(connection, above)
 
     def cancel_requested(self, *claims: Claim) -> set[int]:
         """Those of these speeches whose task a client wants to end."""

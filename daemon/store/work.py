@@ -93,9 +93,9 @@ def claim_mate(connection: Connection, priority: int) -> Claim | None:
     return _take(connection, _MATE.where(speeches.c.priority == priority))
 
 
-def outranked(connection: Connection, priority: int) -> bool:
-    """Whether a speech of a higher priority waits."""
-    urgent = select(speeches.c.id).where(speeches.c.state == _PENDING, speeches.c.priority > priority).limit(1)
+def waits(connection: Connection, above: int) -> bool:
+    """Whether a speech waits, of a priority above this one."""
+    urgent = select(speeches.c.id).where(speeches.c.state == _PENDING, speeches.c.priority > above).limit(1)
     return connection.scalar(urgent) is not None
 
 

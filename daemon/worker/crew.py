@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from operator import attrgetter
 
 from daemon.audio import Audio
 from daemon.engines.base import SegmentError
@@ -40,7 +41,6 @@ class Crew:
         self._berths = _WINDOW * self._limit if batched and self._limit > 1 and not lead.suspect else 0
         self._works: list[Work] = []
         self._calls = 0
-        self._last_call: dict[Work, int] = {}
 
     def work(self) -> None:
         """Speak the lead and its mates until none is left; each file is there as soon as its last segment is."""
@@ -59,12 +59,12 @@ class Crew:
     def _enlist(self, claimed: Claim) -> None:
         with fate_of(self._rooms, claimed):
             work = plan(self._rooms, claimed, self._facts)
+            work.last_call = self._calls
             self._works.append(work)
-            self._last_call[work] = self._calls
 
     def _gather(self) -> None:
         """Take mates while too few segments lie ready; make way for who is more urgent."""
-        if self._berths and self._rooms.store.outranked(self._lead.priority):
+        if (self._berths or self._works[1:]) and self._rooms.store.waits(above=self._lead.priority):
             self._berths = 0
             for work in self._works[1:]:
                 self._dismiss(work, SetAside())
@@ -93,7 +93,8 @@ class Crew:
         rows = [(by_speech[row.speech], row.index) for row in pick(waiting, self._limit)]
         works = list(dict.fromkeys(work for work, _ in rows))
         self._calls += 1
-        self._last_call |= dict.fromkeys(works, self._calls)
+        for work in works:
+            work.last_call = self._calls
         self._rooms.host.load()  # one that died before is nobody's doing here
         self._rooms.store.enter(*(work.claimed for work in works))
         spoken = self._rooms.host.speak([work.utterance(index) for work, index in rows])
@@ -105,7 +106,7 @@ class Crew:
         """The segments that may be spoken next, first those of the speech whose last call is the longest ago."""
         return [
             Row(work.claimed.speech, index, work.segments[index].size, work.claimed.options)
-            for work in sorted(self._works, key=self._last_call.__getitem__)
+            for work in sorted(self._works, key=attrgetter("last_call"))
             for index in work.missing[: _AHEAD * self._limit]
         ]
 

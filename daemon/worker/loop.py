@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from daemon.bell import Bell
 from daemon.errors import EngineUnavailable
-from daemon.host import Host
+from daemon.host import Host, HostState
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.spool import Spool
@@ -27,12 +28,24 @@ class Worker:
 
     Args:
         max_attempts: how often a speech may take the engine down before it is given up.
+        unload_after: idle seconds after which the engine is unloaded until a task waits; None or 0: never.
     """
 
     def __init__(
-        self, store: Store, host: Host, prompts: Prompts, outputs: Outputs, spool: Spool, bell: Bell, max_attempts: int
+        self,
+        store: Store,
+        host: Host,
+        prompts: Prompts,
+        outputs: Outputs,
+        spool: Spool,
+        bell: Bell,
+        max_attempts: int,
+        *,
+        unload_after: float | None = None,
     ) -> None:
         self._rooms = Rooms(store, host, prompts, outputs, spool, bell, max_attempts)
+        self._unload_after = unload_after or None
+        self._idle_since: float | None = None
 
     def stop(self) -> None:
         """Let `run` end after the segments that are in the engine now."""
@@ -53,20 +66,49 @@ class Worker:
                 log.error("%s (next try in %g s)", error, patience, extra={"action": "engine_unavailable"})
                 self._rooms.stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
-            if not busy:
-                self._rooms.spool.sweep(self._rooms.store.unfinished())  # of what was cancelled while it waited
-                self._rooms.bell.wait(heard, _IDLE_LOOK)
+            if busy:
+                self._idle_since = None
+            else:
+                self._rest(heard)
         self._rooms.host.close()
 
     def step(self) -> bool:
-        """Speak the next waiting speech, and others with it; False if there is none.
+        """Speak the next waiting speech, and others with it; False if there is nothing to do.
 
         Raises:
             EngineUnavailable: there is no engine to speak with; nothing stays claimed.
         """
-        facts = self._rooms.host.load()
-        lead = self._rooms.store.claim()
-        if lead is None:
+        host, store = self._rooms.host, self._rooms.store
+        if host.state is HostState.UNLOADED and not store.waits():
             return False
+        facts = host.load()
+        listened = self._listen()
+        lead = store.claim()
+        if lead is None:
+            return listened
         Crew(self._rooms, facts, lead).work()
+        if host.overweight():
+            host.recycle()
         return True
+
+    def _listen(self) -> bool:
+        """Let the engine listen to one new recording, so that the doors know a useless one; False if there is none."""
+        new = self._rooms.prompts.uninspected()
+        if new is None:
+            return False
+        file, stamp = new
+        verdict = self._rooms.host.inspect(file)
+        self._rooms.prompts.judge(file, stamp, verdict.fault, verdict.advice)
+        return True
+
+    def _rest(self, heard: int) -> None:
+        """Nothing is to be done: tidy up, unload what nobody needs, and wait for the bell."""
+        self._rooms.spool.sweep(self._rooms.store.unfinished())  # of what was cancelled while it waited
+        now = time.monotonic()
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        left = _IDLE_LOOK
+        if self._unload_after and self._rooms.host.state is HostState.READY:
+            left = min(left, self._idle_since + self._unload_after - now)
+            if left <= 0:
+                self._rooms.host.unload()
+        self._rooms.bell.wait(heard, left)

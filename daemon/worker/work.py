@@ -29,6 +29,7 @@ class Work:
     Attributes:
         prompt, clips: the voice, and the recordings its options name.
         missing: which of the segments are still to be spoken, in order.
+        last_call: the number of its crew's last call it was in, or of the last one before it came.
     """
 
     claimed: Claim
@@ -37,6 +38,7 @@ class Work:
     shelf: Shelf
     segments: list[Segment]
     missing: list[int]
+    last_call: int = 0
 
     def utterance(self, index: int) -> Utterance:
         """The segment as the engine is to speak it."""
