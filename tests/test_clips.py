@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -138,19 +139,12 @@ def test_more_channels_or_a_higher_rate_than_a_recording_of_a_voice(write):
 # Hostile ones
 
 
-def lying(file: Path, frames: int) -> Path:
-    """A FLAC whose header says that many frames: 36 bits of its first block."""
-    content = bytearray(file.read_bytes())
-    assert content[:4] == b"fLaC"
-    at = 8 + 10  # the marker, the block's head, sizes of blocks and frames
-    content[at + 3] = content[at + 3] & 0xF0 | frames >> 32
-    content[at + 4 : at + 8] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
-    file.write_bytes(content)
-    return file
-
-
-def test_a_header_that_promises_weeks_costs_no_memory(write):
-    clip = lying(write(sound(4), name="clip.flac"), 1 << 35)
+def test_a_header_that_promises_years_costs_no_memory(write):
+    clip = write(sound(4), name="clip.mp3")
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"Xing") + 8  # the number of frames stands there
+    content[at : at + 4] = (0x7FFFFFFF).to_bytes(4, "big")
+    clip.write_bytes(content)
     inspect(clip, CLONING)  # what is imported at first use does not count
     tracemalloc.start()
     try:
@@ -158,14 +152,14 @@ def test_a_header_that_promises_weeks_costs_no_memory(write):
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert told is not None
+    assert re.fullmatch(r"its header promises \d{8} s and it holds 4\.\d s; save it again as a WAV file", told)
     assert most < 4 * 2**20
 
 
 def test_a_recording_that_breaks_off_is_told(write):
-    clip = write(np.random.default_rng(1).normal(0, 0.1, 20 * RATE), name="clip.flac")
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 10])
-    assert "its header promises 20 s and it holds 2" in fault(clip) or "cannot be read as audio" in fault(clip)
+    clip = write(sound(20), name="clip.mp3")
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    assert re.match(r"its header promises 20 s and it holds (9|10)\.\d s", fault(clip))
 
 
 def test_a_wav_that_breaks_off_is_as_long_as_what_is_there(write):
