@@ -2,54 +2,105 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import app
 from daemon.config import Config
+from daemon.engines import SPECS
+from daemon.engines.base import Finding
+from daemon.engines.weights import inspect, require
 from daemon.errors import BadRequest, EngineUnavailable
 from daemon.inbox.looks import is_ignored, read_dropped
 from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that was looked at: `detail` is a sentence about how it is."""
-
-    what: str
-    ok: bool
-    detail: str
+#: Importing PyTorch from a cold disk takes a minute; longer than this it hangs. Seconds.
+_CHECKUP_TIMEOUT = 300
 
 
 def of_installation(config: Config) -> Iterator[Finding]:
-    """The configuration, the folders, the prompts and the engine.
+    """The configuration, the folders, what the engine needs, the prompts, and the engine itself.
 
     Raises:
-        ConfigError: a folder or an engine's option is wrong.
+        ConfigError: what also keeps the daemon from starting; the findings before it have been given.
     """
     yield Finding("configuration", True, str(config.file))
     app.check_address(config)
     app.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")
+    yield from _weights(config)
+    yield from _checkup(config)
     yield _prompts(config)
+    yield _engine(config)
+
+
+def _weights(config: Config) -> Iterator[Finding]:
+    weights, folder = SPECS[config.engine.name].weights, config.engine.model_dir
+    if weights is None or folder is None:  # the latter is a fault of the configuration
+        return
     try:
-        with app.speaking_once(config) as host:
-            facts = host.load()
-            yield Finding(
-                "engine", True, f"{host.name} speaks at {facts.sample_rate} Hz: {app.engine_spec(config).about}"
-            )
+        require(weights, folder)
     except EngineUnavailable as error:
-        yield Finding("engine", False, str(error))
+        yield Finding("weights", False, str(error))
+    else:
+        lacks = dict.fromkeys(
+            state.file.serves for state in inspect(weights, folder) if state.fault and state.file.repo
+        )
+        advice = [f"{purpose} needs files that are not there; run: {weights.command} --all" for purpose in lacks]
+        yield Finding("weights", True, f"{weights.title} in {folder}", tuple(advice))
+    yield Finding("licence", True, weights.licence)
+
+
+def _checkup(config: Config) -> Iterator[Finding]:
+    """What `daemon.engines.checkup` finds; that it breaks down itself is a finding too."""
+    prompts = Prompts(config.paths.prompts, config.prompts.default)
+    request = {
+        "name": config.engine.name,
+        "device": config.engine.device,
+        "cache_dir": str(config.paths.state / "cache"),
+        "prompts": [str(prompts.file(name)) for name in prompts.names()],
+    }
+    command = [sys.executable, "-m", "daemon.engines.checkup"]
+    try:
+        ended = subprocess.run(
+            command, input=json.dumps(request), capture_output=True, text=True, timeout=_CHECKUP_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("checkup", False, f"looking at packages and prompts took more than {_CHECKUP_TIMEOUT} s")
+        return
+    for line in ended.stdout.splitlines():
+        found = json.loads(line)
+        yield Finding(**found | {"advice": tuple(found["advice"])})
+    if ended.returncode:
+        yield Finding("checkup", False, f"looking at packages and prompts {_death(ended)}")
+
+
+def _death(ended: subprocess.CompletedProcess[str]) -> str:
+    code = ended.returncode
+    how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+    return f"{how}; its last words: {ended.stderr.strip().rpartition(chr(10))[2]}"
 
 
 def _prompts(config: Config) -> Finding:
     prompts = Prompts(config.paths.prompts, config.prompts.default)
     fault = prompts.fault()
     return Finding("prompts", fault is None, fault or ", ".join(prompts.names()))
+
+
+def _engine(config: Config) -> Finding:
+    about = app.engine_spec(config).about
+    try:
+        with app.speaking_once(config) as host:
+            return Finding("engine", True, f"{host.name} speaks at {host.load().sample_rate} Hz: {about}")
+    except EngineUnavailable as error:
+        return Finding("engine", False, str(error))
 
 
 def of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -75,11 +76,11 @@ def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> N
     for finding in findings:
         sound = sound and finding.ok
         if as_json:
-            click.echo(
-                json.dumps({"what": finding.what, "ok": finding.ok, "detail": finding.detail}, ensure_ascii=False)
-            )
-        else:
-            click.echo(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.detail}")
+            click.echo(json.dumps(dataclasses.asdict(finding), ensure_ascii=False))
+            continue
+        click.echo(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.detail}")
+        for sentence in finding.advice:
+            click.echo(f"advice   {finding.what}: {sentence}")
     sys.exit(0 if sound else 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -140,6 +140,21 @@ class Options(Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was looked at for `indexttsd check`.
+
+    Attributes:
+        what: what it is, in a word or two. ok: whether speech can come of it. detail: a sentence about how it is.
+        advice: what would be better, though it works.
+    """
+
+    what: str
+    ok: bool
+    detail: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
     """What can be known of an engine without loading it; the doors validate options with it.
 
@@ -152,6 +167,8 @@ class EngineSpec:
         clip_options: the keys of `request_options` whose value is a prompt's name.
         clip_rules: what a prompt's recording must be like.
         weights: the files it needs in `engine.model_dir`; None if it brings its own.
+        survey: looks at what it needs of this machine besides; may import heavy libraries, so it is called in a process
+            of its own. None if whatever has installed the daemon has installed that.
     """
 
     name: str
@@ -162,3 +179,4 @@ class EngineSpec:
     clip_options: tuple[str, ...] = ()
     clip_rules: ClipRules = field(default_factory=ClipRules)
     weights: Weights | None = None
+    survey: Callable[[EngineSettings], Iterable[Finding]] | None = None

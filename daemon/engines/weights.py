@@ -99,9 +99,7 @@ def require(weights: Weights, model_dir: Path | None) -> Path:
     if not bad:
         return model_dir
     if not model_dir.is_dir():
-        raise EngineUnavailable(
-            f"the folder {model_dir} (engine.model_dir) does not exist; make it and fill it with: {weights.command}"
-        )
+        raise EngineUnavailable(f"the folder {model_dir} (engine.model_dir) does not exist; run: {weights.command}")
     if other := owner_of(weights, model_dir):
         raise EngineUnavailable(
             f"the folder {model_dir} holds the weights of {other}, not of {weights.engine}: set engine.name to "

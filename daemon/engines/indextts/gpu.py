@@ -26,7 +26,7 @@ def choose_device(wanted: str) -> str:
     if not (asked := re.fullmatch(r"cuda(?::(\d+))?", wanted)):
         raise EngineUnavailable(f"engine.device is {wanted!r}; IndexTTS knows auto, cpu, cuda and cuda:N")
     index = int(asked[1] or 0)
-    if fault := _why_not(index):
+    if fault := why_not(index):
         raise EngineUnavailable(f"engine.device is {wanted!r}, but {fault}")
     return f"cuda:{index}"
 
@@ -36,7 +36,7 @@ def _slowly() -> str:
     return "cpu"
 
 
-def _why_not(index: int) -> str | None:
+def why_not(index: int) -> str | None:
     """Why that GPU cannot be used, in plain words."""
     if torch.version.cuda is None:
         return f"the installed PyTorch {torch.__version__} was built without CUDA; run: make setup-indextts"

@@ -23,7 +23,7 @@ from daemon.errors import EngineUnavailable
 
 log = logging.getLogger("indexttsd.upstream")
 
-_INSTALL = "run: make setup-indextts (on a machine without a GPU: make setup-indextts TORCH=cpu)"
+INSTALL = "run: make setup-indextts (on a machine without a GPU: make setup-indextts TORCH=cpu)"
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -80,7 +80,7 @@ def module(name: str) -> Any:
     except Exception as error:  # a torch that does not fit the machine raises OSError, RuntimeError, AttributeError ...
         log.debug("importing %s failed", name, exc_info=True)
         raise EngineUnavailable(
-            f"the Python packages of IndexTTS are not (all) installed here: {in_a_line(error)}; {_INSTALL}"
+            f"the Python packages of IndexTTS are not (all) installed here: {in_a_line(error)}; {INSTALL}"
         ) from error
     finally:
         os.environ.update(kept)
