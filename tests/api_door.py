@@ -60,7 +60,7 @@ class Door(LiveDaemon):
 
     def complete(self, claimed: Claim) -> None:
         """Make the speech's file, as the worker does."""
-        self.store.split(claimed, 1, 0)
+        self.store.planned(claimed, 1, 0, survived=True)
         self.store.advance(Gain(claimed, 1, 0.5, 0.25))
         file = Path(claimed.directory) / claimed.file_name
         file.parent.mkdir(parents=True, exist_ok=True)

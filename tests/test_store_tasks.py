@@ -39,7 +39,7 @@ def test_a_batch_without_a_good_file_is_failed(store):
 def test_engine_time_and_audio_are_summed_over_segments_and_files(store):
     [task_id] = add(store, new_task(speeches={"a.wav": "A", "b.wav": "B"}))
     for claim in (store.claim(), store.claim()):
-        store.split(claim, 2, 0)
+        store.planned(claim, 2, 0, survived=True)
         store.advance(Gain(claim, 1, 1.0, 0.254))
         store.advance(Gain(claim, 1, 1.0, 0.25))
         store.complete(claim, 2.5)

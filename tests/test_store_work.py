@@ -176,8 +176,7 @@ def test_a_state_follows_another_only_as_the_table_of_transitions_says(store, le
 
 PROGRESS = {
     "enter": lambda store, claim: store.enter(claim),
-    "survived": lambda store, claim: store.survived(claim),
-    "split": lambda store, claim: store.split(claim, 3, 0),
+    "planned": lambda store, claim: store.planned(claim, 3, 0, survived=True),
     "advance": lambda store, claim: store.advance(Gain(claim, 1, 1.0, 1.0)),
     "publishing": lambda store, claim: store.publishing(claim, "digest"),
     "complete": lambda store, claim: store.complete(claim, 1.0),
@@ -216,7 +215,7 @@ def test_every_change_is_one_transaction(store):
         [first, second] = add(store, new_task(), new_task())
         claim = store.claim()
         store.enter(claim)
-        store.split(claim, 1, 0)
+        store.planned(claim, 1, 0, survived=True)
         store.advance(Gain(claim, 1, 1.0, 0.5))
         store.publishing(claim, "digest")
         store.complete(claim, 1.0)

@@ -47,6 +47,16 @@ def test_a_text_that_hangs_the_engine_fails_alone_too(make_workshop, tmp_path):
     assert [shop.view(task_id)["status"] for task_id in (first, last)] == ["completed"] * 2
 
 
+def test_a_text_that_kills_the_engine_while_it_is_cut_does_not_hold_its_crew_up(make_workshop, tmp_path):
+    shop = make_workshop(make_host(tmp_path, max_batch=8, split_crash_on="CRASH"))
+    first, poison, last = shop.add("One.", "CRASH.", "Two.", infer_mode=BATCH_MODE)
+    shop.worker.step()
+    assert [shop.view(task_id)["status"] for task_id in (first, last)] == ["completed"] * 2
+    assert (shop.store.task(poison).state, shop.store.task(poison).attempts) == (State.PENDING, 1)
+    assert deaths_until_all_is_over(shop) == 2
+    assert shop.view(poison)["error"].startswith("given up after 3 attempts")
+
+
 def test_a_text_that_cannot_be_spoken_fails_alone(make_workshop, tmp_path):
     shop = make_workshop(make_host(tmp_path, max_batch=8, fail_on="FAIL"))
     first, bad, last = shop.add("One. Two.", "One. FAIL.", "Two.", infer_mode=BATCH_MODE)

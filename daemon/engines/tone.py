@@ -38,6 +38,7 @@ class ToneOptions(Options):
         delay_seconds: every segment takes this long.
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
         poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
+        split_crash_on: its process dies while it cuts such a text.
         grow_mb: every segment leaves that much memory held.
         max_batch: segments of how many speeches one call takes in `批次推理`.
     """
@@ -48,6 +49,7 @@ class ToneOptions(Options):
     hang_on: str | None = Field(None, min_length=1)
     poison_on: str | None = Field(None, min_length=1)
     print_on: str | None = Field(None, min_length=1)
+    split_crash_on: str | None = Field(None, min_length=1)
     grow_mb: int = Field(0, ge=0, le=1024)
     max_batch: int = Field(1, ge=1, le=1024)
 
@@ -67,6 +69,8 @@ class ToneEngine:
 
     def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:  # noqa: ARG002
         """Cut after sentence ends, and anything longer every 100 characters."""
+        if self._options.split_crash_on and self._options.split_crash_on in text:
+            os.kill(os.getpid(), signal.SIGKILL)
         sentences = re.findall(r"[^。！？.!?\n]+[。！？.!?\n]*|[。！？.!?\n]+", text)
         pieces = [s[at : at + _LONGEST_SEGMENT] for s in sentences for at in range(0, len(s), _LONGEST_SEGMENT)]
         return [Segment(piece, pause=_PAUSE, size=len(piece)) for piece in pieces]

@@ -195,13 +195,14 @@ class Store:
             ending = set(connection.scalars(wanted))
         return {claimed.speech for claimed in claims if claimed.task in ending}
 
-    def split(self, claimed: Claim, segments_total: int, segments_done: int) -> None:
-        """Record of how many segments a speech is made, and how many are kept from before."""
-        self._change(claimed, segments_total=segments_total, segments_done=segments_done)
+    def planned(self, claimed: Claim, segments_total: int, segments_done: int, *, survived: bool) -> None:
+        """Record of how many segments a speech is made, and how many are kept from before.
 
-    def survived(self, claimed: Claim) -> None:
-        """Record that the engine came through; attempts count from 0 again."""
-        self._change(claimed, attempts=0)
+        Args:
+            survived: the engine has just cut the text and lives; attempts count from 0 again.
+        """
+        counted = {"attempts": 0} if survived else {}
+        self._change(claimed, segments_total=segments_total, segments_done=segments_done, **counted)
 
     def enter(self, *claims: Claim) -> None:
         """Record that these speeches enter the engine together: an attempt of one alone, of none in company."""

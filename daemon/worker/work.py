@@ -86,7 +86,7 @@ def plan(rooms: Rooms, claimed: Claim, facts: Facts) -> Work:
     kept = shelf.plan(key)
     segments = [Segment(**row) for row in kept] if kept is not None else _split(rooms, claimed, shelf, key)
     missing = list(shelf.missing(len(segments)))
-    rooms.store.split(claimed, len(segments), len(segments) - len(missing))
+    rooms.store.planned(claimed, len(segments), len(segments) - len(missing), survived=kept is None)
     return Work(claimed, prompt, clips, shelf, segments, missing)
 
 
@@ -126,7 +126,6 @@ def _split(rooms: Rooms, claimed: Claim, shelf: Shelf, key: str) -> list[Segment
     rooms.host.load()  # one that died before is not this speech's doing
     rooms.store.enter(claimed)
     segments = rooms.host.split(claimed.text, dict(claimed.options))
-    rooms.store.survived(claimed)
     if not segments:
         raise SpeechFailed("nothing in the text can be spoken")
     shelf.keep_plan(key, [dataclasses.asdict(segment) for segment in segments])
