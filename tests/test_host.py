@@ -179,6 +179,16 @@ def test_a_text_with_nothing_to_say_fails_in_a_sentence(tmp_path):
     host.close()
 
 
+def test_a_fault_of_the_process_itself_is_in_the_log(tmp_path, prompt, capfd):
+    host = make_host(tmp_path)
+    with pytest.raises(EngineDied, match="the engine's process ended with status 1"):
+        host._call({"do": "nothing that is known"})
+    log = capfd.readouterr().err
+    assert "CRITICAL indexttsd.engine: the engine's process broke" in log
+    assert "KeyError" in log
+    host.close()
+
+
 def test_a_stop_during_a_load_makes_it_fail_at_once(tmp_path):
     host = make_host(tmp_path)
     host.abandon_load()
@@ -194,6 +204,13 @@ def test_a_recording_is_inspected_by_the_engines_rules(host, prompt, tmp_path):
     assert host.inspect(prompt).fault is None
     (tmp_path / "letter.wav").write_text("no recording")
     assert "cannot be read as audio" in host.inspect(tmp_path / "letter.wav").fault
+
+
+def test_a_recording_nobody_foresaw_is_at_fault_and_costs_no_process(host):
+    host.load()
+    pid = host.pid
+    assert "it cannot be listened to (ValueError: " in host.inspect(Path("nul\0.wav")).fault
+    assert host.pid == pid
 
 
 def test_advice_comes_along(host, prompt):

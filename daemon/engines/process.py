@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import faulthandler
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from daemon import logs, wire
 from daemon.audio import Audio
 from daemon.engines import SPECS, noise
 from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
-from daemon.engines.clips import ClipRules, inspect
+from daemon.engines.clips import ClipRules, Verdict, inspect
 from daemon.errors import EngineUnavailable, SpeechFailed
 
 log = logging.getLogger("indexttsd.engine")
@@ -40,6 +41,7 @@ class _GaveUp(Exception):
 def main() -> None:
     """Serve the socket given on the command line until it closes."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    faulthandler.enable()
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle; it lets a segment finish
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -47,7 +49,10 @@ def main() -> None:
         try:
             _serve(line)
         except (wire.WireBroken, OSError):
-            log.debug("the daemon is gone")
+            log.debug("the daemon is gone", exc_info=True)
+        except Exception:
+            log.critical("the engine's process broke", exc_info=True)
+            sys.exit(1)
 
 
 def _die_with(parent: int) -> None:
@@ -80,7 +85,7 @@ def _answer_calls(line: socket.socket, engine: Engine, rules: ClipRules) -> None
     answers: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
         "split": lambda call: _split(engine, call),
         "speak": lambda call: _speak(engine, call),
-        "inspect": lambda call: (dataclasses.asdict(inspect(Path(call["file"]), rules)), b""),
+        "inspect": lambda call: _inspect(rules, call),
     }
     while True:
         call, _ = wire.receive(line)
@@ -123,6 +128,15 @@ def _split(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], byt
         log.exception("a text could not be split")
         return {"failed": f"the engine could not split the text: {_named(error)}"}, b""
     return {"segments": [dataclasses.asdict(segment) for segment in segments]}, b""
+
+
+def _inspect(rules: ClipRules, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    try:
+        verdict = inspect(Path(call["file"]), rules)
+    except Exception as error:
+        log.exception("a recording could not be listened to")
+        verdict = Verdict(f"it cannot be listened to ({_named(error)}); save it again as a WAV file")
+    return dataclasses.asdict(verdict), b""
 
 
 def _speak(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
