@@ -58,7 +58,7 @@ python-3.11:
 	  echo "IndexTTS needs Python 3.11; make clean, then name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
 $(VENV)/indextts.done: $(VENV)/runtime.done requirements/indextts.lock
-	@echo "What IndexTTS imports: 0.35 GB to fetch, 1 GB on disk, a minute or two ..."
+	@echo "What IndexTTS imports: 0.25 GB to fetch, 1.1 GB on disk, a few minutes ..."
 	$(LOCKED) -r requirements/indextts.lock
 	touch $@
 
