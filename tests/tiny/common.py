@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+
+#: Tiny nets gain nothing from threads, and threads of several test workers on few cores wait for each other. Read when
+#: torch is imported, here and in the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NEEDED = ("torch", "torchaudio", "transformers", "indextts", "indextts25", "sentencepiece", "omegaconf")
 CONDITION = {
@@ -50,8 +56,11 @@ def built(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], No
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             making = folder.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)
             making.mkdir()
-            build(making)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")  # upstream's modules warn of their own dependencies
+                build(making)
             making.rename(folder)
     return folder
 
@@ -108,5 +117,5 @@ def write_voice(file: Path, hertz: float, seconds: float = 3.0, rate: int = 22_0
     time = np.arange(int(seconds * rate)) / rate
     phase = 2 * np.pi * hertz * (time + 0.02 * np.sin(2 * np.pi * 2 * time))
     sound = sum(np.sin(phase * n) / n for n in range(1, 6)) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
-    soundfile.write(file, 0.25 * sound, rate, subtype="PCM_16" if file.suffix != ".mp3" else None)
+    soundfile.write(file, 0.25 * sound, rate, subtype="PCM_16" if file.suffix in (".wav", ".flac") else None)
     return file
