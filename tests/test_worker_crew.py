@@ -151,6 +151,20 @@ def test_plain_tasks_of_the_same_priority_are_not_starved(make_shop, done):
     assert done()[-1] == plain
 
 
+def test_long_texts_that_came_later_do_not_keep_a_plain_task_waiting(make_shop, done, calls):
+    shop = make_shop(max_batch=2)
+    [lead] = add_batched(shop, "A.")
+    [plain] = shop.add("Plain.")
+    long = add_batched(shop, *["B." * 40] * 3)
+    shop.worker.step()
+    assert (done(), len(calls())) == ([lead], 33), "32 calls after the lead's"
+    shop.worker.step()
+    assert done() == [lead, plain]
+    shop.work_off()
+    assert sorted(done()) == sorted([lead, plain, *long])
+    assert sum(segments for segments, _, _ in calls()) == 2 + 120, "nothing was spoken twice"
+
+
 def test_another_priority_is_not_mixed_in(make_shop, done):
     shop = make_shop()
     low = add_batched(shop, "A.", "B.", priority=1)

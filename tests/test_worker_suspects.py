@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from daemon.errors import EngineDied, SpeechFailed
+from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import HostState
 from daemon.tasks import BATCH_MODE, State
 from daemon.worker.fate import settle
@@ -55,6 +55,17 @@ def test_a_text_that_kills_the_engine_while_it_is_cut_does_not_hold_its_crew_up(
     assert (shop.store.task(poison).state, shop.store.task(poison).attempts) == (State.PENDING, 1)
     assert deaths_until_all_is_over(shop) == 2
     assert shop.view(poison)["error"].startswith("given up after 3 attempts")
+
+
+def test_a_crew_whose_engine_cannot_be_had_again_waits_uncharged(make_workshop, tmp_path):
+    shop = make_workshop(make_host(tmp_path, max_batch=8, split_crash_on="CRASH"))
+    ids = shop.add("One.", "CRASH.", "Two.", infer_mode=BATCH_MODE)
+    shop.host.load()
+    shop.host.abandon_load()  # no later load succeeds
+    with pytest.raises(EngineUnavailable):
+        shop.worker.step()
+    tasks = [shop.store.task(task_id) for task_id in ids]
+    assert [(task.state, task.attempts) for task in tasks] == [(State.PENDING, attempts) for attempts in (0, 1, 0)]
 
 
 def test_a_text_that_cannot_be_spoken_fails_alone(make_workshop, tmp_path):

@@ -23,6 +23,8 @@ log = logging.getLogger("indexttsd.worker")
 _AHEAD = 4
 #: How many calls' worth of speeches a crew takes out of the queue's order, before everybody else has a turn again.
 _WINDOW = 8
+#: How many calls a crew goes on after its lead is done; what is not done by then waits for its own turn.
+_OVERTIME = 32
 
 
 class Crew:
@@ -41,6 +43,7 @@ class Crew:
         self._berths = _WINDOW * self._limit if batched and self._limit > 1 and not lead.suspect else 0
         self._works: list[Work] = []
         self._calls = 0
+        self._overtime = 0
 
     def work(self) -> None:
         """Speak the lead and its mates until none is left; each file is there as soon as its last segment is."""
@@ -78,8 +81,9 @@ class Crew:
         return self._berths > 0 and ready < _AHEAD * self._limit and not self._rooms.stop.is_set()
 
     def _heed(self) -> None:
-        """Between two calls a stop ends the crew, and a cancel its speech."""
-        if self._rooms.stop.is_set():
+        """Between two calls a stop ends the crew, or the end of its time, and a cancel its speech."""
+        self._overtime += self._works[0].claimed is not self._lead
+        if self._rooms.stop.is_set() or self._overtime > _OVERTIME:
             raise SetAside
         cancelled = self._rooms.store.cancel_requested(*(work.claimed for work in self._works))
         for work in [work for work in self._works if work.claimed.speech in cancelled]:
