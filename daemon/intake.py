@@ -149,12 +149,7 @@ class Intake:
             raise BadRequest(f"a text of {longest} characters is too long; limits.text_chars allows {limit}")
 
     def _check_options(self, request: TaskRequest | BatchRequest) -> None:
-        options = _validated(self._spec.request_options, request.options, "options")
-        if sentence := options.clash(request.infer_mode):
-            raise BadRequest(f"'options': {sentence}")
-        for key in self._spec.clip_options:
-            if (name := getattr(options, key)) is not None:
-                self._prompts.choose(name)
+        check_options(self._spec, self._prompts, request.options, request.infer_mode)
 
     def _new_task(self, order: _Order, *, make: bool = True) -> NewTask:
         """Fix what the request left open: the prompt, the seed, the folder."""
@@ -205,6 +200,20 @@ def _validated(model: type[_Model], data: Mapping[str, Any], within: str = "") -
     except ValidationError as error:
         sentence = first_complaint(error, model).sentence
         raise BadRequest(f"'{within}': {sentence}" if within else sentence) from None
+
+
+def check_options(spec: EngineSpec, prompts: Prompts, given: Mapping[str, Any], infer_mode: str) -> None:
+    """Pass the `options` of a request that this engine understands in that mode.
+
+    Raises:
+        BadRequest: naming the key.
+    """
+    options = _validated(spec.request_options, given, "options")
+    if sentence := options.clash(infer_mode):
+        raise BadRequest(f"'options': {sentence}")
+    for key in spec.clip_options:
+        if (name := getattr(options, key)) is not None:
+            prompts.choose(name)
 
 
 def _idempotency_key(key: object) -> str | None:

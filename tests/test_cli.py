@@ -182,6 +182,9 @@ def test_say_does_not_overwrite_a_file_that_was_not_named(run, tmp_path, monkeyp
         (["hi", "-o", "/nowhere/x.wav"], "/nowhere/x.wav cannot be written: No such file"),
         (["hi", "--prompt", "carol.wav"], "Specified prompt 'carol.wav' not found."),
         (["hi", "--prompt", "../alice.wav"], "Specified prompt '../alice.wav' not found."),
+        (["hi", "--options", '{"speed": 1}'], "unknown key 'speed'"),
+        (["hi", "--options", "[]"], "--options must be one JSON object"),
+        (["hi", "--options", "{"], "line 1"),
     ],
     ids=str,
 )

@@ -26,17 +26,24 @@ def serve(config_file: Path | None) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="wav, flac, ogg or mp3; default speech.wav.")
 @click.option("--prompt", help="A name that `prompts` lists; default as configured.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Default: drawn.")
+@click.option("--options", metavar="JSON", default="{}", help="The engine's own, as a request has them.")
 @configured
 @json_wanted
 def say(
-    text: str, output: Path | None, prompt: str | None, seed: int | None, config_file: Path | None, as_json: bool
+    text: str,
+    output: Path | None,
+    prompt: str | None,
+    seed: int | None,
+    options: str,
+    config_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Speak TEXT (- for standard input) once, without a daemon."""
     from daemon.cli.speak import speak_once  # noqa: PLC0415
 
     config = load_config(config_file)
     words = sys.stdin.read() if text == "-" else text
-    spoken = speak_once(config, words, output, prompt, seed)
+    spoken = speak_once(config, words, output, prompt, seed, options)
     if as_json:
         click.echo(json.dumps(spoken, ensure_ascii=False))
     else:

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from daemon import app, audio
+from daemon import app, audio, strict_json
 from daemon.config import Config
-from daemon.engines.base import Clip, Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, EngineSpec, Segment, SegmentError, Utterance
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.host import Host
+from daemon.intake import check_options
 from daemon.prompts import Prompts, content_hash
-from daemon.tasks import MAX_SEED, segment_seed
+from daemon.schema import without_nulls
+from daemon.tasks import MAX_SEED, PLAIN_MODE, segment_seed
 
 _FORMATS = ("wav", "flac", "ogg", "mp3")
 
@@ -23,9 +25,12 @@ _FORMATS = ("wav", "flac", "ogg", "mp3")
 class _Speaking:
     """One text on its way through the engine."""
 
-    def __init__(self, host: Host, prompt: Path, seed: int) -> None:
+    def __init__(self, host: Host, prompts: Prompts, prompt: str, options: dict[str, Any], seed: int) -> None:
+        named = {key: options[key] for key in host.clip_options if key in options}
         self._host = host
-        self._prompt = Clip(prompt, content_hash(prompt))
+        self._prompt = _clip(prompts, prompt)
+        self._options = options
+        self._clips = {key: _clip(prompts, name) for key, name in named.items()}
         self._seed = seed
         self.took = 0.0
 
@@ -44,11 +49,21 @@ class _Speaking:
                     yield audio.silence(segments[at + k].pause, facts.sample_rate)
 
     def _utterance(self, segment: Segment, index: int) -> Utterance:
-        return Utterance(segment, self._prompt, seed=segment_seed(self._seed, index))
+        return Utterance(segment, self._prompt, self._options, self._clips, segment_seed(self._seed, index))
 
 
-def speak_once(config: Config, text: str, output: Path | None, prompt: str | None, seed: int | None) -> dict[str, Any]:
+def _clip(prompts: Prompts, name: str) -> Clip:
+    file = prompts.file(name)
+    return Clip(file, content_hash(file))
+
+
+def speak_once(
+    config: Config, text: str, output: Path | None, prompt: str | None, seed: int | None, options: str
+) -> dict[str, Any]:
     """Speak `text` into `output`; returns what was done, for people and programs.
+
+    Args:
+        options: as a request has them, a JSON object.
 
     Raises:
         BadRequest, SpeechFailed, EngineError, ConfigError
@@ -60,12 +75,14 @@ def speak_once(config: Config, text: str, output: Path | None, prompt: str | Non
         raise BadRequest(f"{target} must end in {', '.join('.' + name for name in _FORMATS)}")
     prompts = Prompts(config.paths.prompts, config.prompts.default)
     name = prompts.choose(prompt)
+    spec = app.engine_spec(config)
+    wanted = _options(spec, prompts, options)
     seed = random.randint(0, MAX_SEED) if seed is None else seed  # noqa: S311
     with app.speaking_once(config) as host:
-        segments = host.split(text, {})
+        segments = host.split(text, wanted)
         if not segments:
             raise SpeechFailed("nothing in the text can be spoken")
-        speaking = _Speaking(host, prompts.file(name), seed)
+        speaking = _Speaking(host, prompts, name, wanted, seed)
         seconds = _write(target, host.load().sample_rate, _shown(speaking.pieces(segments), len(segments)))
     return {
         "output_file": str(target.absolute()),
@@ -74,6 +91,14 @@ def speak_once(config: Config, text: str, output: Path | None, prompt: str | Non
         "prompt": name,
         "seed": seed,
     }
+
+
+def _options(spec: EngineSpec, prompts: Prompts, given: str) -> dict[str, Any]:
+    options = strict_json.parse(given.encode(errors="surrogateescape"))
+    if not isinstance(options, dict):
+        raise BadRequest("--options must be one JSON object")
+    check_options(spec, prompts, options, PLAIN_MODE)
+    return without_nulls(options, spec.request_options)
 
 
 def _free_default() -> Path:

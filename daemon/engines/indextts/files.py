@@ -12,15 +12,15 @@ _MARKS = {
     "indextts-2.5": ("codec.pth", _TIKTOKEN),
 }
 _BILIBILI = (
-    "bilibili Model Use License: free to use, but above 100 million monthly users or RMB 1 billion of yearly revenue"
-    " only with a licence of its own, not to improve other AI models unless they are non-commercial, and not for"
-    " high-risk uses; whoever gets the model from you is bound too."
+    "the bilibili Model Use License: above 100 million monthly users or RMB 1 billion of yearly revenue only with a"
+    " licence of its own, not to improve other AI models unless they are non-commercial, not for high-risk uses, and to"
+    " be passed on with every copy"
 )
 _LICENCE_15 = (
-    "the weights are under upstream's INDEX_MODEL_LICENSE, which its model page shows, and the code of this"
-    " version is under Apache-2.0."
+    "the weights were published for non-commercial use; for commercial use bilibili wants to be asked first. The"
+    f" model's page says what holds now. The installed code is under {_BILIBILI}."
 )
-_LICENCE_2 = f"weights and code are under the {_BILIBILI} The side nets have licences of their own."
+_LICENCE_2 = f"weights and code are under {_BILIBILI}. The side nets have licences of their own."
 
 
 def _of_model(repo: str, *names: str, serves: str = "") -> tuple[WeightFile, ...]:
