@@ -12,6 +12,7 @@ import importlib.metadata
 import logging
 import os
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -133,20 +134,21 @@ def loading(weights: Weights, model_dir: Path) -> Iterator[None]:
         ) from error
     except Exception as error:
         log.debug("loading %s failed", read[-1], exc_info=True)
-        raise EngineUnavailable(
-            f"{read[-1]} {_fault(error)}: {in_a_line(error)}; download it again with: {weights.command}"
-        ) from error
+        raise EngineUnavailable(f"{read[-1]} {_fault(error)}; download it again with: {weights.command}") from error
     finally:
         torch.load = load
 
 
 def _fault(error: Exception) -> str:
     """What the weights are that they must not be, told by what their loading raised."""
+    if asked := re.search(r"Unsupported (?:global|operand).*?GLOBAL (\S+)", str(error), re.DOTALL):
+        # The library's own sentence goes on with how to open it all the same.
+        return f"holds more than weights, it asks for {asked[1]}, and was not opened"
     if isinstance(error, pickle.UnpicklingError):
-        return "holds more than weights, or is no checkpoint, and was not opened"
+        return "is no checkpoint, or a damaged one, and was not opened"
     if "loading state_dict" in str(error) or isinstance(error, KeyError | TypeError | AttributeError):
-        return "does not fit this engine, as if it were of another version"
-    return "cannot be read, as if it were damaged"
+        return f"does not fit this engine, as if it were of another version: {in_a_line(error)}"
+    return f"cannot be read, as if it were damaged: {in_a_line(error)}"
 
 
 def fingerprint(weights: Weights, model_dir: Path) -> str:
