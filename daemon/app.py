@@ -174,9 +174,10 @@ def engine_spec(config: Config) -> EngineSpec:
         ConfigError: its options are wrong, or it is not said where its weights are.
     """
     spec = SPECS[config.engine.name]
-    if spec.weights is not None and config.engine.model_dir is None:
-        advice = f"get them with: indexttsd models download {spec.name}"
-        raise config.complaint(f"must name the folder of {spec.name}'s weights; {advice}", "engine", "model_dir")
+    weights = spec.weights
+    if weights is not None and config.engine.model_dir is None:
+        sentence = f"must name a folder for {weights.title}'s weights; then run: {weights.command}"
+        raise config.complaint(sentence, "engine", "model_dir")
     try:
         spec.engine_options.model_validate(config.engine.options)
     except ValidationError as error:

@@ -99,6 +99,7 @@ def test_a_second_daemon_on_one_state_or_port_is_refused(daemon, tmp_path, secti
         ({"server": {"host": "0.0.0.0"}}, "line 6: server.host 0.0.0.0 is reachable from other machines"),
         ({"server": {"host": "::"}}, "line 6: server.host :: is reachable from other machines"),
         ({"server": {"host": "a..b"}}, "line 6: server.host 'a..b' is no address of this machine"),
+        ({"engine": {"name": "indextts-2"}}, "line 1: 'engine.model_dir': must name a folder for IndexTTS 2's weights"),
         ({"engine": {"options": {"delay": 1}}}, "line 4: 'engine.options.delay': unknown key 'delay'"),
         ({"paths": {"prompts": "config.yaml"}}, "'paths.prompts'"),
         ({"paths": {"inbox": "config.yaml/inbox"}}, "'paths.inbox'"),
