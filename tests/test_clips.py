@@ -131,8 +131,9 @@ def test_samples_that_are_not_numbers_are_told(write, wrong):
     assert "samples that are not numbers" in fault(write(samples, subtype="FLOAT"))
 
 
-def test_more_channels_or_a_higher_rate_than_a_recording_of_a_voice(write):
+def test_more_channels_or_another_rate_than_a_recording_of_a_voice(write):
     assert "it has 9 channels at 24000 Hz" in fault(write(np.zeros((RATE, 9))))
+    assert "it has 1 channels at 1000 Hz" in fault(write(sound(4, 1000), 1000))
     assert "it has 1 channels at 384000 Hz" in fault(write(sound(1, 384_000), 384_000))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 #: More than any recording of a voice needs; it is also what the daemon must hash.
 _MOST_BYTES = 1 << 30
 _MOST_CHANNELS = 8
-_MOST_HERTZ = 192_000
+_HERTZ = (4_000, 192_000)
 #: Below this much of a second's audio is lost, in Hz.
 _GOOD_HERTZ = 16_000
 #: The recordings that clone best, in seconds.
@@ -108,11 +108,7 @@ def _listened(file: Path, rules: ClipRules) -> _Sound:
     try:
         _check_size(file)
         with soundfile.SoundFile(file) as source:
-            if source.channels > _MOST_CHANNELS or source.samplerate > _MOST_HERTZ:
-                raise _Fault(
-                    f"it has {source.channels} channels at {source.samplerate} Hz; give a recording of a voice"
-                    f" with at most {_MOST_CHANNELS} channels and {_MOST_HERTZ} Hz"
-                )
+            _check_kind(source)
             sound = _Sound(source.samplerate, source.channels, source.frames / source.samplerate)
             for block in _blocks(source, rules):
                 if sound.seconds < rules.heard:
@@ -129,6 +125,15 @@ def _check_size(file: Path) -> None:
         raise _Fault("it is not a file")
     if found.st_size > _MOST_BYTES:
         raise _Fault(f"it is {found.st_size / 1e9:.1f} GB big; {_CUT}")
+
+
+def _check_kind(source: Any) -> None:
+    lowest, highest = _HERTZ
+    if source.channels > _MOST_CHANNELS or not lowest <= source.samplerate <= highest:
+        raise _Fault(
+            f"it has {source.channels} channels at {source.samplerate} Hz; give a recording of a voice with at most"
+            f" {_MOST_CHANNELS} channels and {lowest} to {highest} Hz"
+        )
 
 
 def _blocks(source: Any, rules: ClipRules) -> Iterator[Any]:
