@@ -188,6 +188,16 @@ def test_a_cancel_ends_one_of_a_crew_at_the_next_call(make_shop, at_call):
     assert shop.files() == sorted(f"{task_id}.wav" for task_id in good)
 
 
+def test_a_claim_that_is_lost_costs_its_crew_nothing(make_shop, at_call, ledger_file, caplog):
+    shop = make_shop()
+    first, lost, last = add_batched(shop, "One.", "Two.", "Three.")
+    at_call(1, lambda: rows(ledger_file, "UPDATE speeches SET token = 9 WHERE id = 2"))
+    shop.work_off()
+    assert caplog.text.count(f"{lost}.wav is no longer in this worker's hands") == 1
+    states = [shop.store.task(task_id).state for task_id in (first, lost, last)]
+    assert states == [State.COMPLETED, State.PROCESSING, State.COMPLETED]
+
+
 def test_a_stop_gives_all_of_a_crew_back_as_if_nothing_had_been(make_shop, make_workshop, at_call):
     shop = make_shop()
     ids = add_batched(shop, *["One." * 20] * 3)

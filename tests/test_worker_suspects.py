@@ -124,6 +124,16 @@ def test_a_speech_lost_meanwhile_does_not_end_the_worker(make_workshop, caplog):
     assert caplog.text.count("is no longer in this worker's hands") == 3
 
 
+def test_nobody_joins_a_suspect(make_workshop, tmp_path, ledger_file):
+    shop = make_workshop(make_host(tmp_path, max_batch=8, crash_on="CRASH"))
+    shop.add("CRASH.", "Fine.", infer_mode=BATCH_MODE)
+    shop.worker.step()
+    shop.add("New.", infer_mode=BATCH_MODE)
+    shop.worker.step()
+    marks = rows(ledger_file, "SELECT token, attempts, in_company FROM speeches")
+    assert marks == [(2, 1, 1), (1, 0, 1), (0, 0, 0)], "the first was charged alone, the new one not touched"
+
+
 def test_a_cancelled_suspect_is_not_spoken_again(make_workshop, tmp_path):
     shop = make_workshop(make_host(tmp_path, max_batch=8, crash_on="CRASH"))
     [poison, good] = shop.add("CRASH.", "Fine.", infer_mode=BATCH_MODE)

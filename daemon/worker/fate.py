@@ -60,12 +60,10 @@ def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) ->
         case Cancelled():
             rooms.spool.shelf(claimed.speech).clear()
             rooms.store.end_cancelled(claimed)
-        case SetAside() | EngineUnavailable():
+        case SetAside() | EngineUnavailable() | ClaimLost():  # of a crew, only one claim was lost
             rooms.store.give_back(claimed)
         case EngineDied():
             rooms.store.give_back(claimed, str(error))
-        case ClaimLost():
-            raise error
         case _:
             _count_our_fault(rooms, claimed, error, company=company)
 
