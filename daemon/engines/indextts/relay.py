@@ -1,0 +1,76 @@
+"""Stands between upstream's `infer` and its GPT: hears what codes are asked for, answers with ours.
+
+So in `批次推理` all that comes before and after the codes stays upstream's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Tensor = Any  # torch.Tensor: mypy does not look into torch
+
+
+class NoCodes(Exception):
+    """The model had nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What `infer` handed to `inference_speech`."""
+
+    given: tuple[Any, ...]
+    named: dict[str, Any]
+
+
+class _Asked(Exception):
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+
+class Relay:
+    """Takes the place of `inference_speech` of one GPT."""
+
+    def __init__(self, gpt: Any) -> None:
+        """Args: gpt: a `UnifiedVoice` of IndexTTS 2 or 2.5."""
+        self._real, self._stop = gpt.inference_speech, gpt.stop_mel_token
+        self._reply: Callable[[Question], Any] = self._of_the_model
+        gpt.inference_speech = lambda *given, **named: self._reply(Question(given, named))
+
+    def heard(self, infer: Callable[[], Any]) -> Any:
+        """What `infer` returns if the GPT answers itself. Raises NoCodes."""
+        return self._with(self._of_the_model, infer)
+
+    def question(self, infer: Callable[[], Any]) -> Question:
+        """What `infer` asks; it goes no further."""
+        try:
+            self._with(_raise_asked, infer)
+        except _Asked as asked:
+            return asked.question
+        raise RuntimeError("upstream's infer ended without asking its GPT")
+
+    def answered(self, answer: Any, infer: Callable[[], Any]) -> Any:
+        """What `infer` returns if the GPT answers so. Raises NoCodes."""
+        return self._with(lambda _: self._some(answer), infer)
+
+    def _with(self, reply: Callable[[Question], Any], infer: Callable[[], Any]) -> Any:
+        self._reply = reply
+        try:
+            return infer()
+        finally:
+            self._reply = self._of_the_model
+
+    def _of_the_model(self, question: Question) -> Any:
+        return self._some(self._real(*question.given, **question.named))
+
+    def _some(self, answer: Any) -> Any:
+        codes = answer[0] if isinstance(answer, tuple) else answer  # 2 returns its conditioning too
+        if not codes.shape[1] or int(codes[0, 0]) == self._stop:
+            raise NoCodes
+        return answer
+
+
+def _raise_asked(question: Question) -> Any:
+    raise _Asked(question)

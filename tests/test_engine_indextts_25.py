@@ -1,0 +1,286 @@
+"""IndexTTS 2.5 on a tiny random checkpoint, by the model's own code."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from daemon.audio import Audio, silence
+from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.indextts import SPECS
+from daemon.errors import EngineUnavailable, SpeechFailed
+from tests.tiny import common, v25
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+SPEC = next(spec for spec in SPECS if spec.name == "indextts-2.5")
+
+
+def clip_of(file: Path) -> Clip:
+    return Clip(file, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A model, the engine that has it, upstream's object of the same weights, two voices."""
+    folder = tmp_path_factory.mktemp("indextts-2.5")
+    model_dir = v25.folder(tmp_path_factory)
+    engine = SPEC.load(EngineSettings(model_dir, "cpu", {"max_batch": 8}, folder / "cache"))
+    from indextts25.infer_v2_5 import IndexTTS2
+
+    upstream = IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
+    clips = [clip_of(common.write_voice(folder / f"voice_{pitch}.wav", pitch, seconds=1.0)) for pitch in (220, 330)]
+    return SimpleNamespace(model_dir=model_dir, engine=engine, upstream=upstream, clips=clips)
+
+
+@pytest.fixture
+def say(room: SimpleNamespace) -> Callable[..., Utterance]:
+    """An utterance of a text's first segment: `say("hi", voice=1, seed=3, batched=True, num_beams=1)`."""
+
+    def make(text: str, voice: int = 0, seed: int = 1, batched: bool = False, **options: Any) -> Utterance:
+        segment = room.engine.split(text, options)[0]
+        return Utterance(segment, room.clips[voice], options, {}, seed, batched)
+
+    return make
+
+
+def samples(audio: Audio | SegmentError) -> array.array[int]:
+    assert isinstance(audio, Audio), audio
+    return array.array("h", audio.pcm)
+
+
+def spoken(engine: Engine, *utterances: Utterance) -> list[array.array[int]]:
+    return [samples(audio) for audio in engine.speak(utterances)]
+
+
+def test_a_segment_sounds_sample_for_sample_as_upstream(room, say):
+    import torch
+
+    utterance = say("你好，世界。", seed=7, lang="ZH")
+    torch.manual_seed(7)
+    rate, wanted = room.upstream.infer(str(room.clips[0].file), "你好，世界。", None, "ZH")
+    assert rate == room.engine.sample_rate
+    assert spoken(room.engine, utterance) == [array.array("h", wanted.tobytes())]
+
+
+def test_a_text_is_cut_and_joined_as_upstream_does(room):
+    """Greedy codes, and the diffusion's noise made equal: what is left is how segments are put together."""
+    import torch
+
+    text = "The first sentence is here, and it goes on. The second one follows! And a third?"
+    options = {"lang": "EN", "do_sample": False, "max_text_tokens_per_segment": 30}
+    segments = room.engine.split(text, options)
+    parts = []
+    for segment in segments:
+        with torch.random.fork_rng():
+            (audio,) = room.engine.speak([Utterance(segment, room.clips[0], options, {}, 5)])
+        parts.append(audio.pcm)
+    joined = silence(segments[0].pause, room.engine.sample_rate).join(parts)
+    torch.manual_seed(5)
+    _, whole = room.upstream.infer(
+        str(room.clips[0].file), text, None, "EN", do_sample=False, max_text_tokens_per_segment=30
+    )
+    assert len(segments) > 2
+    assert len(joined) == len(whole.tobytes())
+    assert joined[: len(parts[0]) + 2 * 4410] == whole.tobytes()[: len(parts[0]) + 2 * 4410]
+
+
+def test_codes_in_company_are_upstream_s_greedy_ones(room, say):
+    import torch
+
+    greedy = {"lang": "EN", "do_sample": False}
+    texts = ["Hello there.", "A much longer sentence than the others, it is.", "Hm!"]
+    room.engine.speak([say(text, voice=index % 2, batched=True, **greedy) for index, text in enumerate(texts)])
+    decoded = heard_codes(room, [say(text, index % 2, batched=True, **greedy) for index, text in enumerate(texts)])
+    for index, text in enumerate(texts):
+        wanted = upstream_codes(room, text, room.clips[index % 2], do_sample=False)
+        assert torch.equal(decoded[index], wanted), text
+
+
+def heard_codes(room: SimpleNamespace, batch: list[Utterance]) -> list[Any]:
+    """The codes that a batch is decoded to."""
+    engine = room.engine
+    return engine._groups.each([engine._asked(utterance).row for utterance in batch], engine._decode)
+
+
+def upstream_codes(room: SimpleNamespace, text: str, clip: Clip, **options: Any) -> Any:
+    gpt, heard = room.upstream.gpt, []
+    real = gpt.inference_speech
+    gpt.inference_speech = lambda *args, **named: heard.append(real(*args, **named)) or heard[-1]
+    try:
+        room.upstream.infer(str(clip.file), text, None, "EN", **options)
+    finally:
+        gpt.inference_speech = real
+    codes = heard[0][0]
+    return codes[: (codes == gpt.stop_mel_token).nonzero()[0]]
+
+
+def test_what_is_spoken_in_company_does_not_depend_on_it(room, say):
+    batch = [say("Hello there.", 0, 1, True), say("你好，世界，今天天气很好。", 1, 2, True), say("Hm!", 0, 3, True)]
+    together = spoken(room.engine, *batch)
+    alone = [spoken(room.engine, utterance)[0] for utterance in batch]
+    for one, other in zip(together, alone, strict=True):
+        assert len(one) == len(other)
+        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 2
+    assert len({tuple(one) for one in together}) == 3
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_seed_reproduces_and_another_one_differs(room, say, batched):
+    first, again, other = (spoken(room.engine, say("Hello.", seed=s, batched=batched))[0] for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_voices_differ(room, say):
+    assert spoken(room.engine, say("Hello.", voice=0)) != spoken(room.engine, say("Hello.", voice=1))
+
+
+def test_a_replaced_recording_is_heard_anew(room, say, tmp_path):
+    file = tmp_path / "voice.wav"
+    heard = []
+    for index in (0, 1):
+        shutil.copyfile(room.clips[index].file, file)
+        os.utime(file, ns=(1, 1))
+        heard += spoken(room.engine, dataclasses.replace(say("Hello."), prompt=clip_of(file)))
+    assert heard[0] != heard[1]
+    assert heard == [spoken(room.engine, say("Hello.", voice=index))[0] for index in (0, 1)]
+
+
+def test_a_bad_row_hurts_only_itself(room, say, tmp_path):
+    short = tmp_path / "short.wav"
+    short.write_bytes(room.clips[0].file.read_bytes()[:44])
+    good = say("Hello there.", batched=True)
+    bad = dataclasses.replace(good, prompt=clip_of(short))
+    error, audio = room.engine.speak([bad, good])
+    assert isinstance(error, SegmentError)
+    assert "short.wav" in error.message
+    assert samples(audio) == spoken(room.engine, good)[0]
+
+
+def test_a_model_with_nothing_to_say_is_told_in_a_sentence(room, say, monkeypatch):
+    import torch
+
+    head = room.engine._tts.gpt.mel_head
+    monkeypatch.setattr(head, "bias", torch.nn.Parameter(head.bias.clone()))
+    with torch.no_grad():
+        head.bias[room.engine._tts.stop_mel_token] += 10_000
+    results = [room.engine.speak([say("Hello.", batched=batched, do_sample=False)])[0] for batched in (False, True)]
+    assert [type(result) for result in results] == [SegmentError, SegmentError]
+    assert "nothing to say for 'hello.'" in results[0].message
+
+
+FEELINGS = [{"emo_vector": [0.6, 0, 0, 0, 0, 0, 0, 0]}, {"emo_vector": [0, 0.6, 0, 0, 0, 0, 0, 0]}]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_feelings_are_heard(room, say, batched):
+    greedy = {"do_sample": False, "lang": "EN", "batched": batched}
+    by_vector = [say("Hello.", **greedy, **feeling) for feeling in FEELINGS]
+    weaker = say("Hello.", **greedy, **FEELINGS[0], emo_alpha=0.2)
+    by_clip = dataclasses.replace(
+        say("Hello.", **greedy, emo_audio="voice_330.wav"), clips={"emo_audio": room.clips[1]}
+    )
+    heard = [tuple(spoken(room.engine, one)[0]) for one in [say("Hello.", **greedy), *by_vector, weaker, by_clip]]
+    assert len(set(heard)) == 5
+
+
+def test_a_feeling_s_recording_is_upstream_s(room, say):
+    import torch
+
+    options = {"lang": "EN", "emo_audio": "voice_330.wav", "emo_alpha": 0.7}
+    utterance = dataclasses.replace(say("Hello.", seed=3, **options), clips={"emo_audio": room.clips[1]})
+    torch.manual_seed(3)
+    files = [str(clip.file) for clip in room.clips]
+    _, wanted = room.upstream.infer(files[0], "Hello.", None, "EN", emo_audio_prompt=files[1], emo_alpha=0.7)
+    assert spoken(room.engine, utterance) == [array.array("h", wanted.tobytes())]
+
+
+def test_a_described_feeling_needs_its_language_model(room):
+    with pytest.raises(SpeechFailed, match=r"'emo_text' cannot be read: .* indextts-2\.5"):
+        room.engine.split("Hello.", {"emo_text": "full of joy"})
+
+
+def test_a_duration_factor_makes_it_longer_and_shorter(room, say):
+    short, plain, long = (
+        len(spoken(room.engine, say("Hello.", lang="EN", do_sample=False, **how))[0])
+        for how in ({"duration_factor": 0.8}, {}, {"duration_factor": 1.5})
+    )
+    assert short < plain < long
+
+
+def test_marks_of_pronunciation_stay_whole(room):
+    text = "我在银<行|XING2>里，银<行|HANG2>里，<going|G OW1 . IH0 NG>，还有很多很多别的话要说。" * 3
+    segments = room.engine.split(text, {"max_text_tokens_per_segment": 40})
+    assert len(segments) > 3
+    marks = [piece for segment in segments for piece in segment.text.split("<|SPECIAL_TOKEN_2|>")[1::2]]
+    assert marks == ["XING2", "HANG2"] * 3
+    assert sum(segment.text.count("<|SPECIAL_TOKEN_1|>G OW1 . IH0 NG<|SPECIAL_TOKEN_1|>") for segment in segments) == 3
+
+
+def test_numbers_are_read(room):
+    (chinese,) = room.engine.split("共465篇", {})
+    (english,) = room.engine.split("It costs $12.5.", {})
+    assert chinese.text == "共四百六十五篇"
+    assert english.text == "it costs twelve point five dollars."
+
+
+def test_the_language_found_is_the_one_spoken(room):
+    (segment,) = room.engine.split("Buenos días a todos", {})
+    assert (segment.payload["lang"], segment.text) == ("ES", "BUENOS DÍAS A TODOS")
+    (asked,) = room.engine.split("Buenos días a todos", {"lang": "en"})
+    assert asked.payload["lang"] == "EN"
+
+
+def test_segments_know_their_size_and_pause(room):
+    segments = room.engine.split("One sentence here. Another sentence there.", {"max_text_tokens_per_segment": 25})
+    assert [segment.pause for segment in segments] == [0.2, 0.2]
+    assert all(0 < segment.size <= 25 for segment in segments)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("…… ！？", {}, "nothing to speak"),
+        ("<word|" + "X" * 700 + ">", {}, "a segment has 7.. text tokens, but the model takes at most 600"),
+    ],
+)
+def test_what_cannot_be_spoken_is_told_in_a_sentence(room, text, options, said):
+    with pytest.raises(SpeechFailed, match=said):
+        room.engine.split(text, options)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("gpt.pth", lambda file: file.write_bytes(file.read_bytes()[:-1000]), "gpt.pth"),
+        ("codec.pth", lambda file: shutil.copy(file.parent / "s2mel.pth", file), "codec.pth"),
+        ("hf_cache/campplus_cn_common.bin", Path.unlink, "campplus_cn_common.bin"),
+        ("s2mel.pth", lambda file: shutil.copy(file.parent / "codec.pth", file), "s2mel.pth"),
+    ],
+)
+def test_wrong_weights_are_told_in_a_sentence(room, tmp_path, file, damage, said):
+    shutil.copytree(room.model_dir, tmp_path / "model", copy_function=os.link, ignore=lambda *_: ["cache"])
+    damaged = tmp_path / "model" / file
+    damaged.unlink()
+    shutil.copyfile(room.model_dir / file, damaged)
+    damage(damaged)
+    with pytest.raises(EngineUnavailable, match=said):
+        SPEC.load(EngineSettings(tmp_path / "model", "cpu", {}, tmp_path / "cache"))
+
+
+def test_the_payload_survives_its_way_through_json(room, say):
+    import json
+
+    utterance = say("Hello there.", seed=4, lang="EN")
+    segment = Segment(**json.loads(json.dumps(dataclasses.asdict(utterance.segment))))
+    assert spoken(room.engine, dataclasses.replace(utterance, segment=segment)) == spoken(room.engine, utterance)
