@@ -15,6 +15,11 @@ from tests.weight_files import content
 _BIG = (".pth", ".pt", ".bin", ".safetensors")
 
 
+def git_blob(whole: bytes) -> str:
+    """What git, and so the hub, calls a small file's content."""
+    return hashlib.sha1(f"blob {len(whole)}\0".encode() + whole).hexdigest()
+
+
 class Hub(http.server.ThreadingHTTPServer):
     """Serves `files`, keyed `repo/path`.
 
@@ -97,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked.append((self.command, name, wanted))
         start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
-        sent = {"ETag": f'"{hashlib.sha1(whole).hexdigest()}"', "X-Repo-Commit": "0" * 40}
+        sent = {"ETag": f'"{git_blob(whole)}"', "X-Repo-Commit": "0" * 40}
         if wanted:
             sent["Content-Range"] = f"bytes {start}-{len(whole) - 1}/{len(whole)}"
         self._head(206 if wanted else 200, sent, len(whole) - start)

@@ -104,23 +104,28 @@ def _as_json(state: FileState) -> dict[str, Any]:
 @click.argument("name")
 @_folder_option
 @click.option("--all", "optional", is_flag=True, help="Also the files that only some options need.")
+@click.option("--verify", is_flag=True, help="Also compare the files that are there, and fetch those that differ.")
 @configured
 @json_wanted
-def download(name: str, folder: Path | None, optional: bool, config_file: Path | None, as_json: bool) -> None:
+def download(
+    name: str, folder: Path | None, optional: bool, verify: bool, config_file: Path | None, as_json: bool
+) -> None:
     """Fetch what NAME lacks in its folder; broken off, the same command goes on. HF_ENDPOINT names a mirror."""
     from daemon.engines import hub  # noqa: PLC0415
+    from daemon.engines.weights import require  # noqa: PLC0415
 
     weights = _weights_of(name)
     folder = _folder(name, folder, config_file)
     click.echo(f"{weights.title}: {weights.licence}", err=as_json)
-    missing = hub.wanted(weights, folder, optional=optional)
-    if missing:
-        click.echo(f"asking the hub for {len(missing)} files ...", err=True)
-    pieces = hub.ask([state.file for state in missing])
+    files = hub.wanted(weights, folder, optional=optional, verify=verify)
+    if files:
+        click.echo(f"asking the hub for {len(files)} files ...", err=True)
+    pieces = hub.differing(hub.ask(files), folder)
     size = sum(piece.size or 0 for piece in pieces)
     if pieces:
         click.echo(f"fetching {_human(size)} into {folder}", err=True)
     hub.fetch(weights, pieces, folder)
+    require(weights, folder)
     if as_json:
         fetched = [piece.file.path for piece in pieces]
         click.echo(json.dumps({"name": name, "folder": str(folder), "downloaded": fetched, "bytes": size}))

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.engines.weights import FileState, WeightFile, Weights, inspect, owner_of
+from daemon.engines.weights import WeightFile, Weights, inspect, owner_of
 from daemon.errors import DownloadFailed
 from daemon.files import lock
 
 #: Unfinished files lie here, below the folder of the weights, and so on its file system.
 _STAGING = ".download"
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256, _SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,20 @@ class Piece:
     etag: str
 
 
-def wanted(weights: Weights, model_dir: Path, *, optional: bool) -> list[FileState]:
-    """The files that a download would fetch: missing or damaged ones, with or without those that few need."""
-    return [
-        state
-        for state in inspect(weights, model_dir)
-        if state.fault and state.file.repo and (optional or not state.file.serves)
-    ]
+def wanted(weights: Weights, model_dir: Path, *, optional: bool, verify: bool = False) -> list[WeightFile]:
+    """The files to ask the hub for: missing and damaged ones, and with `verify` those that seem whole.
+
+    Args:
+        optional: also those that the engine speaks without.
+    """
+    states = [state for state in inspect(weights, model_dir) if state.file.repo]
+    needed = [state for state in states if optional or not state.file.serves or not state.missing]
+    return [state.file for state in needed if verify or state.fault]
+
+
+def differing(pieces: Sequence[Piece], model_dir: Path) -> list[Piece]:
+    """Those whose content here, if there is any, is not the hub's; reads every byte."""
+    return [piece for piece in pieces if not _is_same(piece, model_dir / piece.file.path)]
 
 
 def ask(files: Sequence[WeightFile]) -> list[Piece]:
@@ -148,14 +155,24 @@ def _fetch(piece: Piece, part: Path, model_dir: Path) -> None:
 
 
 def _check_content(piece: Piece, part: Path) -> None:
-    """Big files have their SHA-256 for an ETag."""
-    if not _SHA256.fullmatch(piece.etag):
-        return
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != piece.etag:
+    if not _is_same(piece, part):
         part.unlink()
         raise DownloadFailed(f"{piece.file.path} came in damaged and was thrown away; run the same command again")
+
+
+def _is_same(piece: Piece, path: Path) -> bool:
+    """Whether a file's content is what the hub has, as far as its ETag tells."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if _SHA256.fullmatch(piece.etag):  # big files
+                return hashlib.file_digest(file, "sha256").hexdigest() == piece.etag
+            if _SHA1.fullmatch(piece.etag):  # small ones, as git names them
+                blob = f"blob {size}\0".encode() + file.read()
+                return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == piece.etag
+    except OSError:
+        return False
+    return piece.size is None or size == piece.size
 
 
 @contextmanager

@@ -134,7 +134,9 @@ def loading(weights: Weights, model_dir: Path) -> Iterator[None]:
         ) from error
     except Exception as error:
         log.debug("loading %s failed", read[-1], exc_info=True)
-        raise EngineUnavailable(f"{read[-1]} {_fault(error)}; download it again with: {weights.command}") from error
+        raise EngineUnavailable(
+            f"{read[-1]} {_fault(error)}; fetch it again if it differs from the hub's: {weights.command} --verify"
+        ) from error
     finally:
         torch.load = load
 
