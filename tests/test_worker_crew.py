@@ -89,11 +89,13 @@ def test_tasks_of_many_voices_share_calls_and_sound_as_they_do_alone(make_shop, 
     assert len(set(together)) == 12
 
 
-def test_a_plain_task_has_its_calls_to_itself(make_shop, calls):
-    shop = make_shop()
-    shop.add("One. Two.", "Three.")
+def test_a_plain_task_has_its_calls_to_itself(make_shop, calls, done):
+    shop = make_shop(plain_batch=2)
+    plain = shop.add("One. Two. Three.", "Four.")
+    batched = add_batched(shop, "Five.", "Six.")
     shop.work_off()
-    assert [call[:2] for call in calls()] == [(1, 1)] * 3
+    assert [call[:2] for call in calls()] == [(2, 1), (1, 1), (1, 1), (2, 2)]
+    assert done() == plain + batched
 
 
 def test_a_long_text_and_short_ones_go_on_together(make_shop, calls, done):

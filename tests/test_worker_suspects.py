@@ -93,6 +93,18 @@ def test_a_fault_of_our_own_in_a_crew_is_found_alone(make_workshop, tmp_path):
     assert shop.view(good)["status"] == "completed"
 
 
+def test_a_bug_of_ours_is_not_tried_for_ever_with_whatever_crew(make_workshop, tmp_path, monkeypatch):
+    monkeypatch.delattr("daemon.worker.crew.pick")
+    shop = make_workshop(make_host(tmp_path, max_batch=8))
+    ids = shop.add("One.", "Two.", infer_mode=BATCH_MODE)
+    steps = 0
+    while shop.worker.step():
+        steps += 1
+        assert steps < 20
+    error = "given up after 3 attempts: internal error: NameError"
+    assert [shop.view(task_id)["error"] for task_id in ids] == [error] * 2
+
+
 def test_a_daemon_killed_in_a_call_charges_nobody_and_finds_the_culprit(make_daemon):
     """Its first life hangs in a call of four and is killed; in the second that text kills the engine."""
     live = make_daemon(engine={"options": {"max_batch": 4, "hang_on": "POISON"}}).start()

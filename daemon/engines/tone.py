@@ -40,7 +40,7 @@ class ToneOptions(Options):
         poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
         split_crash_on: its process dies while it cuts such a text.
         grow_mb: every segment leaves that much memory held.
-        max_batch: segments of how many speeches one call takes in `批次推理`.
+        plain_batch, max_batch: how many segments one call takes, of one speech and, in `批次推理`, of any speeches.
     """
 
     delay_seconds: float = Field(0.0, ge=0, le=86_400)
@@ -51,6 +51,7 @@ class ToneOptions(Options):
     print_on: str | None = Field(None, min_length=1)
     split_crash_on: str | None = Field(None, min_length=1)
     grow_mb: int = Field(0, ge=0, le=1024)
+    plain_batch: int = Field(1, ge=1, le=1024)
     max_batch: int = Field(1, ge=1, le=1024)
 
 
@@ -58,14 +59,13 @@ class ToneEngine:
     """Speaks a sine whose pitch comes from the prompt's content and the seed."""
 
     sample_rate = SAMPLE_RATE
-    plain_batch = 1
     identity = "tone-1"
 
     def __init__(self, options: ToneOptions) -> None:
         self._options = options
         self._poisoned = False
         self._held: list[bytes] = []
-        self.max_batch = options.max_batch
+        self.plain_batch, self.max_batch = options.plain_batch, options.max_batch
 
     def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:  # noqa: ARG002
         """Cut after sentence ends, and anything longer every 100 characters."""
