@@ -15,7 +15,7 @@ REFUSED = f"Specified prompt 'letter.wav' cannot be used: {FAULT}"
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     """One whose engine can be poisoned, with a text file among its recordings."""
-    engine = {"options": {"poison_on": "POISON"}}
+    engine = {"options": {"poison_on": "POISON", "picky": True}}
     live = LiveDaemon(tmp_path_factory.mktemp("health"), engine=engine)
     (live.folder / "prompts" / "letter.wav").write_text("Dear Sir or Madam, this is no recording.")
     live.start()

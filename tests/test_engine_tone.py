@@ -72,3 +72,8 @@ def test_wrong_options_are_refused(options):
 def test_a_request_has_no_options():
     with pytest.raises(ValidationError):
         SPEC.request_options.model_validate({"delay_seconds": 1})
+
+
+def test_any_file_is_a_voice_unless_it_is_told_to_be_picky():
+    assert load().clip_rules is None
+    assert load(picky=True).clip_rules

@@ -35,7 +35,7 @@ def prompt(tmp_path_factory):
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     """One tone engine that misbehaves on demand, shared: each test leaves it able to go on."""
-    made = make_host(tmp_path_factory.mktemp("cache"), fail_on="FAIL", crash_on="CRASH", poison_on="POISON")
+    made = make_host(tmp_path_factory.mktemp("cache"), fail_on="FAIL", crash_on="CRASH", poison_on="POISON", picky=True)
     yield made
     made.close()
 

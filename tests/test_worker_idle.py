@@ -42,7 +42,7 @@ def test_an_unloaded_engine_stays_so_while_nothing_waits(make_workshop, tmp_path
 
 
 def test_new_recordings_are_listened_to_one_between_two_speeches(make_workshop, tmp_path):
-    shop = make_workshop()
+    shop = make_workshop(make_host(tmp_path, picky=True))
     (tmp_path / "prompts" / "aaa.wav").write_text("this is a text")
     [first, second] = shop.add("Hello.", "Hello again.")
     shop.worker.step()

@@ -165,7 +165,7 @@ class EngineSpec:
         engine_options: what the operator's `engine.options` may hold.
         about: one sentence for people on what it is and what a prompt does to its sound.
         clip_options: the keys of `request_options` whose value is a prompt's name.
-        clip_rules: what a prompt's recording must be like.
+        clip_rules: what a prompt's recording must be like; None of an engine that hears no recordings.
         weights: the files it needs in `engine.model_dir`; None if it brings its own.
         survey: looks at what it needs of this machine besides; may import heavy libraries, so it is called in a process
             of its own. None if whatever has installed the daemon has installed that.
@@ -177,6 +177,6 @@ class EngineSpec:
     engine_options: type[Options]
     about: str = ""
     clip_options: tuple[str, ...] = ()
-    clip_rules: ClipRules = field(default_factory=ClipRules)
+    clip_rules: ClipRules | None = field(default_factory=ClipRules)
     weights: Weights | None = None
     survey: Callable[[EngineSettings], Iterable[Finding]] | None = None

@@ -81,8 +81,10 @@ class _Sound:
         return self.frames / self.rate
 
 
-def inspect(file: Path, rules: ClipRules) -> Verdict:
-    """Listen to a recording; raises nothing for what is wrong with it."""
+def inspect(file: Path, rules: ClipRules | None) -> Verdict:
+    """Listen to a recording; raises nothing for what is wrong with it. Without rules anything will do."""
+    if rules is None:
+        return Verdict()
     try:
         sound = _listened(file, rules)
         _judge(sound, rules)

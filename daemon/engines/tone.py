@@ -40,6 +40,7 @@ class ToneOptions(Options):
         poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
         split_crash_on: its process dies while it cuts such a text.
         grow_mb: every segment leaves that much memory held.
+        picky: it judges recordings, as an engine would that hears them.
         plain_batch, max_batch: how many segments one call takes, of one speech and, in `批次推理`, of any speeches.
     """
 
@@ -51,6 +52,7 @@ class ToneOptions(Options):
     print_on: str | None = Field(None, min_length=1)
     split_crash_on: str | None = Field(None, min_length=1)
     grow_mb: int = Field(0, ge=0, le=1024)
+    picky: bool = False
     plain_batch: int = Field(1, ge=1, le=1024)
     max_batch: int = Field(1, ge=1, le=1024)
 
@@ -63,6 +65,7 @@ class ToneEngine:
 
     def __init__(self, options: ToneOptions) -> None:
         self._options = options
+        self.clip_rules = ClipRules(quietest=0) if options.picky else None
         self._poisoned = False
         self._held: list[bytes] = []
         self.plain_batch, self.max_batch = options.plain_batch, options.max_batch
@@ -133,5 +136,5 @@ SPEC = EngineSpec(
     request_options=NoOptions,
     engine_options=ToneOptions,
     about="a test tone, as long as the text; the prompt gives the pitch",
-    clip_rules=ClipRules(shortest=0.05, longest=60, heard=60, quietest=0),
+    clip_rules=None,
 )

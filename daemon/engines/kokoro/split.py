@@ -136,7 +136,7 @@ def _segment(pieces: list[_Piece]) -> Segment:
     tokens = list(pieces[0].tokens)
     for piece in pieces[1:]:
         tokens += [_BLANK_ID, *piece.tokens]
-    return Segment(text, _pause(text), tokens)
+    return Segment(text, _pause(text), tokens, len(tokens))
 
 
 def _pause(text: str) -> float:
