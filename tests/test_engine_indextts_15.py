@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -175,22 +176,39 @@ def test_what_the_model_cannot_speak_is_refused_with_a_sentence(
     assert said in str(refusal.value)
 
 
-def test_the_longest_segment_and_speech_that_the_weights_allow_are_spoken(room: Room15) -> None:
+@contextmanager
+def inclined_to_stop(room: Room15, how_much: float) -> Iterator[None]:
+    """The model says STOP at once, or never."""
+    gpt = room.engine._tts.gpt
+    before = gpt.mel_head.bias.detach().clone()
+    gpt.mel_head.bias.data[gpt.stop_mel_token] = how_much
+    yield
+    gpt.mel_head.bias.data.copy_(before)
+
+
+def test_the_longest_segment_and_the_longest_speech_that_the_weights_allow_fit_together(room: Room15) -> None:
     segments = room.split("今天天气很好" * 80, max_text_tokens_per_segment=402)
     assert segments[0].size == 402
-    assert len(room.speak(segments[0], do_sample=False, num_beams=1, max_mel_tokens=605)) > 0
+    longest = room.utterance(
+        segments[0], batched=True, do_sample=False, num_beams=1, max_mel_tokens=605, repetition_penalty=1.0
+    )
+    with inclined_to_stop(room, -1e4):
+        [audio] = room.engine.speak([longest])
+    assert len(room15.samples(audio)) == 605 * 1024
+
+
+def test_a_segment_that_a_quotation_mark_makes_too_long_is_refused_before_the_model_has_it(room: Room15) -> None:
+    text = "今天天" + "今天天气很好" * 66 + "。”好天气"
+    assert room.split(text, max_text_tokens_per_segment=402)[0].size == 402
+    with pytest.raises(SpeechFailed, match="403 tokens long, and these weights allow 402"):
+        room.split("今" + text, max_text_tokens_per_segment=402)
 
 
 @pytest.mark.parametrize("batched", [False, True])
 def test_a_model_that_says_stop_at_once_fails_the_segment_with_a_sentence(room: Room15, batched: bool) -> None:
-    gpt = room.engine._tts.gpt
-    before = gpt.mel_head.bias.detach().clone()
     utterance = room.utterance("HELLO", batched=batched, do_sample=False)
-    gpt.mel_head.bias.data[gpt.stop_mel_token] = 1e4
-    try:
+    with inclined_to_stop(room, 1e4):
         [answer] = room.engine.speak([utterance])
-    finally:
-        gpt.mel_head.bias.data.copy_(before)
     assert message(answer).startswith("the model made no speech of this segment")
     assert room.speak("HELLO").any()
 

@@ -139,9 +139,13 @@ def test_a_package_that_is_not_installed_is_told_with_what_installs_it() -> None
         upstream.module("indextts_of_nobody")
 
 
-def test_a_module_of_upstreams_leaves_the_environment_as_it_was(tmp_path: Path) -> None:
+def test_a_module_that_meddles_with_the_environment_leaves_it_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meddler.py").write_text("import os; os.environ['HF_HUB_CACHE'] = './checkpoints/hf_cache'")
+    monkeypatch.syspath_prepend(tmp_path)
     upstream.prepare(tmp_path)
-    upstream.module("indextts.infer")
+    upstream.module("meddler")
     assert os.environ["HF_HUB_CACHE"] == str(tmp_path / "huggingface" / "hub")
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 

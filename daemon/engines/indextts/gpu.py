@@ -85,8 +85,3 @@ def recover(device: str) -> bool:
         log.error("the GPU cannot be used by this process any more: %s", str(error).partition("\n")[0])
         return False
     return True
-
-
-def is_oom(error: BaseException) -> bool:
-    """Whether memory of the GPU ran out, and nothing else is wrong."""
-    return isinstance(error, torch.OutOfMemoryError)

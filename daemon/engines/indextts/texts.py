@@ -41,20 +41,26 @@ def check_speakable(text: str) -> None:
         raise SpeechFailed("the text holds nothing to speak: neither letters nor digits")
 
 
-def cut(tokenizer: Any, text: str, most: int) -> list[Segment]:
+def cut(tokenizer: Any, text: str, most: int, limit: int) -> list[Segment]:
     """Upstream's own segments of a text, each with its tokens as payload and their number as size.
 
     Args:
         tokenizer: upstream's TextTokenizer, which normalises the text first.
-        most: tokens of a segment.
+        most: tokens of a segment; upstream leaves a closing quotation mark with it all the same.
+        limit: tokens that the model has positions for.
 
     Raises:
-        SpeechFailed: the text, or one segment of it, holds nothing that the model can read.
+        SpeechFailed: the text, or one segment of it, holds nothing that the model can read, or is too long for it.
     """
     check_speakable(text)
     pieces = tokenizer.split_segments(tokenizer.tokenize(text), max_text_tokens_per_segment=most)
     if not pieces:
         raise SpeechFailed("nothing of the text is left to speak once numbers and signs are written out as words")
+    if (longest := max(map(len, pieces))) > limit:
+        raise SpeechFailed(
+            f"a segment came out {longest} tokens long, and these weights allow {limit};"
+            " make 'max_text_tokens_per_segment' smaller"
+        )
     return [_segment(tokenizer, tokens) for tokens in pieces]
 
 

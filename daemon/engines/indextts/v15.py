@@ -85,10 +85,10 @@ class Engine15:
 
     def split(self, text: str, options: Mapping[str, Json]) -> list[Segment]:
         """As upstream cuts it; nothing belongs between the segments."""
-        asked = Options15.model_validate(dict(options))
-        texts.check_limits(asked, self._tts.cfg.gpt.max_text_tokens, self._tts.cfg.gpt.max_mel_tokens)
+        asked, limits = Options15.model_validate(dict(options)), self._tts.cfg.gpt
+        texts.check_limits(asked, limits.max_text_tokens, limits.max_mel_tokens)
         with upstream.quiet():
-            return texts.cut(self._tokenizer, text, asked.max_text_tokens_per_segment)
+            return texts.cut(self._tokenizer, text, asked.max_text_tokens_per_segment, limits.max_text_tokens)
 
     def speak(self, batch: Sequence[Utterance]) -> list[Audio | SegmentError]:
         """Those of `普通推理` one by one, those of `批次推理` together."""
