@@ -56,8 +56,8 @@ def test_new_recordings_are_listened_to_one_between_two_speeches(make_workshop, 
 
 
 def test_an_engine_that_grew_too_heavy_is_replaced_between_two_tasks(make_workshop, tmp_path):
-    shop = make_workshop(make_host(tmp_path, limits=Limits(rss_mb=200), grow_mb=300))
-    ids = shop.add("One. Two.", "Three.")
+    shop = make_workshop(make_host(tmp_path, limits=Limits(rss_mb=150), grow_mb=200))
+    ids = shop.add("One.", "Two.")
     shop.worker.step()
     assert (shop.host.state, shop.view(ids[0])["status"]) == (HostState.STOPPED, "completed")
     shop.work_off()
