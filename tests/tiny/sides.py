@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+# librosa compiles for 20 s what makes no difference to recordings of a second.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 SEMANTIC_CODEC = {
     "codebook_size": 130,
@@ -93,7 +97,7 @@ def write_matrices(model_dir: Path, model_dim: int) -> None:
 
     torch.save({"mean": torch.zeros(1024), "var": torch.ones(1024)}, model_dir / "wav2vec2bert_stats.pt")
     torch.save(torch.randn(sum(EMO_NUM), 192), model_dir / "feat1.pt")
-    torch.save(torch.randn(sum(EMO_NUM), model_dim), model_dir / "feat2.pt")
+    torch.save(10 * torch.randn(sum(EMO_NUM), model_dim), model_dir / "feat2.pt")
 
 
 def steer(gpt: Any, ends: int, ramp: int = 6, push: float = 3.0) -> None:
@@ -104,6 +108,7 @@ def steer(gpt: Any, ends: int, ramp: int = 6, push: float = 3.0) -> None:
     import torch
 
     width = gpt.mel_head.weight.shape[1]
+    scale = (width / 32) ** 0.5
     place = torch.randn(width)
     place = torch.nn.functional.normalize(place - place.mean(), dim=0)
     with torch.no_grad():
@@ -114,12 +119,13 @@ def steer(gpt: Any, ends: int, ramp: int = 6, push: float = 3.0) -> None:
                 weight.sub_((weight @ place)[:, None] * place)
         for table in (gpt.text_embedding, gpt.mel_embedding, gpt.text_pos_embedding.emb):
             table.weight.mul_(30)
+        gpt.emo_layer.weight.mul_(30)
         said, places = gpt.mel_embedding.weight, gpt.mel_pos_embedding.emb.weight
         said.sub_((said @ place)[:, None] * place)
         distance = (torch.arange(len(places)) - ends).div(ramp).clamp(-1, 1)
-        places.mul_(0.6).sub_((places @ place)[:, None] * place).add_(push * distance[:, None] * place)
+        places.mul_(0.6).sub_((places @ place)[:, None] * place).add_(scale * push * distance[:, None] * place)
         gpt.mel_head.weight.mul_(3)
-        gpt.mel_head.weight[gpt.stop_mel_token] = 80 * place
+        gpt.mel_head.weight[gpt.stop_mel_token] = 80 / scale * place
 
 
 def _w2v_bert(folder: Path) -> None:

@@ -45,12 +45,14 @@ class Feelings:
         return self._reader
 
     def _check_files(self) -> None:
+        """Of the files a release has, these are needed in any case; what else is missing, loading tells."""
+        needed = {f"{self._folder}/{name}" for name in ("config.json", "tokenizer_config.json", "model.safetensors")}
         states = weights.inspect(self._weights, self._model_dir)
-        bad = [s.file.path for s in states if s.fault and s.file.path.startswith(f"{self._folder}/")]
+        bad = [f"{s.file.path} ({s.fault})" for s in states if s.fault and s.file.path in needed]
         if bad:
             raise SpeechFailed(
-                f"'emo_text' cannot be read: {self._model_dir} lacks or has damaged {bad[0]}, of the language model "
-                f"that reads it; run: {self._weights.command} --all, or give 'emo_vector'"
+                f"'emo_text' cannot be read: the language model that reads it is not (all) in {self._model_dir}: "
+                f"{bad[0]}; run: {self._weights.command}, or give 'emo_vector' instead"
             )
 
     def _load(self) -> Any:

@@ -21,8 +21,8 @@ def _words(text: str) -> frozenset[str]:
 
 #: The commonest words of each that the other does not have; hardly a sentence has none.
 _SPANISH = _words(
-    "el la los las un una unos unas de del al y o pero que qué sí es son está están era ser en con por para se su sus lo"
-    " le les te yo mi tu muy más como cómo cuando donde hay hola gracias buenos buenas días todo todos este esta"
+    "el la los las un una unos unas de del al y o pero que qué sí es son está están era ser en con por para se su sus"
+    " lo le les te yo mi tu muy más como cómo cuando donde hay hola gracias buenos buenas días todo todos este esta"
 )
 _ENGLISH = _words(
     "the an of and or but that this these is are was were be been to in on at by for from with as it its he she they we"
