@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import math
 import os
@@ -13,11 +14,16 @@ import wave
 
 import pytest
 
+from daemon import config
+from daemon.cli import checks
 from daemon.engines.base import EngineSettings
 from daemon.engines.indextts.files import WEIGHTS_15, WEIGHTS_25
 from daemon.engines.indextts.survey import survey
 from tests.live import free_port
+from tests.tiny import v15
 from tests.weight_files import fill
+
+LOOKED_AT = ["weights", "licence", "python", "packages", "device"]
 
 
 @pytest.fixture
@@ -39,11 +45,16 @@ def record(file, seconds=4.0, level=0.5, rate=16_000):
         writer.writeframes(samples.tobytes())
 
 
+def configure(here, engine):
+    """A configuration with that engine."""
+    (here / "config.yaml").write_text(f"server: {{port: {free_port()}}}\nengine: {json.dumps(engine)}\n")
+    return here / "config.yaml"
+
+
 def check(here, engine, **environment):
     """What `indexttsd check --json` says: exit code, findings by name, standard error."""
-    (here / "config.yaml").write_text(f"server: {{port: {free_port()}}}\nengine: {json.dumps(engine)}\n")
     ended = subprocess.run(
-        [sys.executable, "-m", "daemon", "check", "--json", "--config", str(here / "config.yaml")],
+        [sys.executable, "-m", "daemon", "check", "--json", "--config", str(configure(here, engine))],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -54,21 +65,35 @@ def check(here, engine, **environment):
     return ended.returncode, {row["what"]: row for row in found}, ended.stderr
 
 
-def test_an_engine_with_weights_is_looked_at_from_python_to_the_model(here):
-    fill(here / "models", WEIGHTS_25, optional=False)
-    code, found, _ = check(here, {"name": "indextts-2.5", "model_dir": "models", "device": "cpu"})
-    looked_at = "configuration folders weights licence python packages device prompts engine"
-    assert list(found) == looked_at.split()
-    assert [what for what, row in found.items() if not row["ok"]] == ["engine"]  # for these weights are none
-    assert found["weights"]["detail"] == f"IndexTTS 2.5 in {here / 'models'}"
-    assert found["weights"]["advice"] == [
-        "the option 'emo_text' needs files that are not there; run: indexttsd models download indextts-2.5 --all"
-    ]
-    assert "bilibili Model Use License" in found["licence"]["detail"]
-    assert re.match(r"torch 2\..*, indextts25-inference 0\.2", found["packages"]["detail"])
+def test_where_nothing_is_missing_the_check_is_content_and_the_first_word_is_spoken_as_asked(here, tmp_path_factory):
+    models = v15.folder(tmp_path_factory)
+    code, found, _ = check(here, {"name": "indextts-1.5", "model_dir": str(models), "device": "cpu"})
+    assert (code, [row for row in found.values() if not row["ok"]]) == (0, [])
+    assert list(found) == ["configuration", "folders", *LOOKED_AT, "prompts", "engine"]
+    assert found["weights"]["detail"] == f"IndexTTS 1.5 in {models}"
+    assert "non-commercial" in found["licence"]["detail"]
+    assert re.match(r"torch 2\..*, indextts2-cli 1\.0", found["packages"]["detail"])
     assert found["device"]["detail"] == "cpu"
     assert found["device"]["advice"] == ["IndexTTS speaks many times slower than real time here: engine.device is cpu"]
-    assert code == 1
+    spoken = subprocess.run(
+        [sys.executable, "-m", "daemon", "say", "Hello.", "--options", '{"max_mel_tokens": 3}', "--json"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert spoken.returncode == 0, spoken.stderr
+    assert json.loads(spoken.stdout)["audio_seconds"] == pytest.approx(3 * 1024 / 24_000, abs=0.001)
+
+
+def test_what_only_one_option_needs_is_advice(here):
+    fill(here / "models", WEIGHTS_25, optional=False)
+    file = configure(here, {"name": "indextts-2.5", "model_dir": "models"})
+    *_, weights = itertools.islice(checks.of_installation(config.load(file)), 3)
+    assert (weights.ok, weights.advice) == (
+        True,
+        ("the option 'emo_text' needs files that are not there; run: indexttsd models download indextts-2.5 --all",),
+    )
 
 
 def test_missing_weights_and_a_gpu_that_is_not_there_are_problems_with_advice(here):
@@ -135,13 +160,16 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_brings_it(tmp_
 def test_a_person_reads_advice_on_lines_of_its_own(here):
     record(here / "prompts" / "clipped.wav", level=3)
     (here / "prompts" / "text.wav").write_text("not a recording")
-    (here / "config.yaml").write_text(f"server: {{port: {free_port()}}}\nengine: {{name: tone}}\n")
+    file = configure(here, {"name": "indextts-1.5", "model_dir": "none"})
     ended = subprocess.run(
-        [sys.executable, "-m", "daemon", "check", "--config", str(here / "config.yaml")],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "daemon", "check", "--config", str(file)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
     assert "PROBLEM  prompt text.wav: cannot be used: it cannot be read as audio" in ended.stdout
     assert "ok       prompt clipped.wav: can be used\nadvice   prompt clipped.wav: it is clipped" in ended.stdout
+
+
+def test_an_engine_that_hears_no_recordings_has_nothing_against_any(here):
+    (here / "prompts" / "text.wav").write_text("not a recording")
+    code, found, _ = check(here, {"name": "tone"})
+    assert (code, list(found)) == (0, ["configuration", "folders", "prompts", "engine"])

@@ -31,6 +31,8 @@ def main() -> None:
 def _findings(spec: EngineSpec, request: Mapping[str, Any]) -> Iterator[Finding]:
     if spec.survey:
         yield from spec.survey(EngineSettings(None, request["device"], {}, Path(request["cache_dir"])))
+    if spec.clip_rules is None:
+        return
     for prompt in map(Path, request["prompts"]):
         verdict = inspect(prompt, spec.clip_rules)
         if verdict.fault or verdict.advice:
