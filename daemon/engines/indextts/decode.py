@@ -109,7 +109,7 @@ def decode(gpt: Any, rows: Sequence[Row]) -> list[Tensor]:
             pad_token_id=gpt.stop_mel_token,
             eos_token_id=gpt.stop_mel_token,
             max_length=ids.shape[1] + most,
-            **_choosing(sampling, [row.seed for row in rows]),
+            **_choosing(sampling, [row.seed for row in rows], ids.device),
         )
     return [_until_stop(row, gpt.stop_mel_token) for row in codes[:, ids.shape[1] :]]
 
@@ -124,23 +124,24 @@ def _inputs(gpt: Any, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
     return ids, prefix, mask
 
 
-def _choosing(sampling: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+def _choosing(sampling: Mapping[str, Any], seeds: Sequence[int], device: Any) -> dict[str, Any]:
     """Arguments of `generate`: upstream's own for a search, our random streams for a draw."""
     common = {"do_sample": False, "num_return_sequences": 1, "repetition_penalty": sampling["repetition_penalty"]}
     if not sampling["do_sample"]:
         return {**common, "num_beams": sampling["num_beams"], "length_penalty": 0.0}
-    drawn = RowGumbel(seeds, sampling["temperature"], sampling["top_k"], sampling["top_p"])
+    drawn = RowGumbel(seeds, sampling["temperature"], sampling["top_k"], sampling["top_p"], device)
     return {**common, "num_beams": 1, "logits_processor": LogitsProcessorList([drawn])}
 
 
 class RowGumbel:
     """Makes the likeliest code a draw: the greatest of logits with Gumbel noise is distributed as their softmax.
 
-    The noise of a row comes from its own generator, on the CPU, so that it is the same on every device.
+    The noise of a row comes from its own generator. All codes get some, also those that cannot be drawn: noise by rank
+    would go to another code as soon as another batch rounds two likely ones otherwise.
     """
 
-    def __init__(self, seeds: Sequence[int], temperature: float, top_k: int, top_p: float) -> None:
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    def __init__(self, seeds: Sequence[int], temperature: float, top_k: int, top_p: float, device: Any = "cpu") -> None:
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._warpers = [TemperatureLogitsWarper(float(temperature)), TopKLogitsWarper(top_k), TopPLogitsWarper(top_p)]
 
     def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
@@ -148,9 +149,10 @@ class RowGumbel:
         logits = logits.float()
         for warp in self._warpers:
             logits = warp(ids, logits)
-        uniform = torch.stack([torch.rand(logits.shape[1], generator=generator) for generator in self._generators])
-        noise = -torch.log(-torch.log(uniform.clamp_min(1e-12)))
-        return logits + noise.to(logits.device)
+        uniform = torch.stack(
+            [torch.rand(logits.shape[1], generator=one, device=one.device) for one in self._generators]
+        )
+        return logits - torch.log(-torch.log(uniform.clamp_min(1e-12)))
 
 
 def _until_stop(codes: Tensor, stop: int) -> Tensor:
