@@ -37,7 +37,7 @@ def _python() -> Finding:
     return Finding(
         "python",
         False,
-        f"IndexTTS needs Python 3.11, and this is {mine}; make clean, then make PYTHON=python3.11 setup",
+        f"IndexTTS needs Python 3.11, and this is {mine}; make clean, then make PYTHON=python3.11 setup-indextts",
     )
 
 
