@@ -52,7 +52,7 @@ class Feelings:
         if bad:
             raise SpeechFailed(
                 f"'emo_text' cannot be read: the language model that reads it is not (all) in {self._model_dir}: "
-                f"{bad[0]}; run: {self._weights.command}, or give 'emo_vector' instead"
+                f"{bad[0]}; run: {self._weights.command} --all, or give 'emo_vector' instead"
             )
 
     def _load(self) -> Any:
