@@ -41,6 +41,7 @@ class EmotionalEngine(ABC):
         self.identity = identity
         self.max_batch = settings.max_batch
         self._tts, self._feelings = tts, feelings
+        tts.get_emb = _aside(tts.get_emb)
         self._relay = Relay(tts.gpt)
         self._groups = Groups(settings.max_batch)
         # Two at least: a segment may need one for the voice and one for the feeling.
@@ -95,8 +96,7 @@ class EmotionalEngine(ABC):
         return gpu.gpu_bytes(self._tts.device)
 
     def _alone(self, utterance: Utterance) -> Audio | SegmentError:
-        torch.manual_seed(utterance.seed)
-        return self._audio(utterance, lambda: self._relay.heard(self._inference(utterance)))
+        return self._audio(utterance, lambda: self._relay.heard(self._inference(utterance), utterance.seed))
 
     def _together(self, batch: Sequence[Utterance]) -> list[Audio | SegmentError]:
         asked = [self._asked(utterance) for utterance in batch]
@@ -128,8 +128,8 @@ class EmotionalEngine(ABC):
         if not cut_off:  # upstream expects the STOP that ended them
             codes = torch.nn.functional.pad(codes, (0, 1), value=self._tts.stop_mel_token)
         answer = self._answer(codes[None], asked.question)
-        torch.manual_seed(utterance.seed ^ _DIFFUSION)
-        return self._audio(utterance, lambda: self._relay.answered(answer, self._inference(utterance)))
+        seed, infer = utterance.seed ^ _DIFFUSION, self._inference(utterance)
+        return self._audio(utterance, lambda: self._relay.answered(answer, infer, seed))
 
     def _audio(self, utterance: Utterance, infer: Callable[[], Any]) -> Audio | SegmentError:
         try:
@@ -167,6 +167,19 @@ class EmotionalEngine(ABC):
 class _Asked:
     question: Question
     row: Row
+
+
+def _aside(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Listening to a recording draws random numbers and throws them away.
+
+    A seed must give the same speech whether its voice is new or known, so they are drawn from a stream of their own.
+    """
+
+    def computed(*given: Any) -> Tensor:
+        with torch.random.fork_rng():
+            return compute(*given)
+
+    return computed
 
 
 def _feeling(asked: Emotional, payload: Mapping[str, Any]) -> dict[str, Any]:

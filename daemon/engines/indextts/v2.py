@@ -86,7 +86,7 @@ def load(settings: EngineSettings) -> Engine:
     options = IndexSettings.model_validate(dict(settings.options))
     model_dir = require(WEIGHTS_2, settings.model_dir)
     device = gpu.choose_device(settings.device)
-    precision = gpu.choose_precision(options.precision, device, auto="fp16")
+    precision = gpu.choose_precision(options.precision, device, auto="fp32")
     upstream.read_texts_with_wetext(upstream.module("indextts.utils.front"))
     leave_out_codec()
     infer = upstream.module("indextts.infer_v2")

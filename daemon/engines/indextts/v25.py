@@ -87,7 +87,7 @@ def load(settings: EngineSettings) -> Engine:
     model_dir = require(WEIGHTS_25, settings.model_dir)
     options = Settings25.model_validate(dict(settings.options))
     device = gpu.choose_device(settings.device)
-    precision = gpu.choose_precision(options.precision, device, auto="bf16")
+    precision = gpu.choose_precision(options.precision, device, auto="fp32")
     upstream.read_texts_with_wetext(upstream.module("indextts25.utils.front"), "_load_zh_en")
     package = upstream.module("indextts25.infer_v2_5")
     with upstream.loading(WEIGHTS_25, model_dir):
