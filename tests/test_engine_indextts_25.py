@@ -18,7 +18,7 @@ from daemon.audio import Audio, silence
 from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
 from daemon.engines.indextts import SPECS
 from daemon.errors import EngineUnavailable, SpeechFailed
-from tests.tiny import common, qwen, v25
+from tests.tiny import common, qwen, sides, v25
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -37,7 +37,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     torch.set_num_threads(1)  # several test workers share the cores
     folder = tmp_path_factory.mktemp("indextts-2.5")
     model_dir = v25.folder(tmp_path_factory)
-    engine = SPEC.load(EngineSettings(model_dir, "cpu", {"max_batch": 8}, folder / "cache"))
+    engine = SPEC.load(EngineSettings(model_dir, "cpu", {"max_batch": 8}, sides.share_compiled(folder / "cache")))
     from indextts25.infer_v2_5 import IndexTTS2
 
     upstream = IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
@@ -69,6 +69,7 @@ def test_a_segment_sounds_sample_for_sample_as_upstream(room, say):
     import torch
 
     utterance = say("你好，世界。", seed=7, lang="ZH")
+    room.upstream.infer(str(room.clips[0].file), "Hm.", None, "EN")  # it shall know the voice
     torch.manual_seed(7)
     rate, wanted = room.upstream.infer(str(room.clips[0].file), "你好，世界。", None, "ZH")
     assert rate == room.engine.sample_rate
@@ -171,13 +172,14 @@ def test_a_bad_row_hurts_only_itself(room, say, tmp_path):
 
 
 def test_a_model_with_nothing_to_say_is_told_in_a_sentence(room, say):
-    import torch
-
     bias, stop = room.engine._tts.gpt.mel_head.bias, room.engine._tts.stop_mel_token
-    with torch.no_grad():
-        bias[stop] += 1000
-        results = [room.engine.speak([say("Hello.", batched=batched)])[0] for batched in (False, True)]
-        bias[stop] -= 1000
+    kept = bias.detach().clone()
+    try:
+        bias.data[stop] += 1000
+        batches = [[say("Hello.", batched=batched, num_beams=1)] for batched in (False, True)]
+        results = [room.engine.speak(batch)[0] for batch in batches]
+    finally:
+        bias.data.copy_(kept)
     assert [type(result) for result in results] == [SegmentError, SegmentError]
     assert all("nothing to say for 'hello.'" in result.message for result in results)
 
@@ -185,17 +187,26 @@ def test_a_model_with_nothing_to_say_is_told_in_a_sentence(room, say):
 FEELINGS = [{"emo_vector": [0.6, 0, 0, 0, 0, 0, 0, 0]}, {"emo_vector": [0, 0.6, 0, 0, 0, 0, 0, 0]}]
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_feelings_are_heard(room, say, batched):
-    by_vector = [say("Hello.", batched=batched, **feeling) for feeling in FEELINGS]
-    weaker = say("Hello.", batched=batched, **FEELINGS[0], emo_alpha=0.2)
-    by_clip = dataclasses.replace(
-        say("Hello.", batched=batched, emo_audio="voice_330.wav"), clips={"emo_audio": room.clips[1]}
-    )
-    heard = [
-        tuple(spoken(room.engine, one)[0]) for one in [say("Hello.", batched=batched), *by_vector, weaker, by_clip]
-    ]
-    assert len(set(heard)) == 5
+def test_feelings_reach_the_model(room, say):
+    """A random model of this size does not change its words for them: what it is given must differ."""
+    said = [say("Hello.", batched=True, **how) for how in ({}, *FEELINGS, {**FEELINGS[0], "emo_alpha": 0.2})]
+    given = [room.engine._asked(utterance).row.conditioning for utterance in said]
+    assert len({tuple(conditioning.flatten().tolist()) for conditioning in given}) == 4
+
+
+def test_a_seed_means_the_same_for_a_voice_that_is_new(room, say):
+    known = spoken(room.engine, say("Hello.", seed=5))
+    room.engine._voices._kept.clear()
+    assert spoken(room.engine, say("Hello.", seed=5)) == known
+
+
+def test_a_feeling_s_weights_are_upstream_s(room, say):
+    import torch
+
+    how = {**FEELINGS[1], "emo_alpha": 0.7}
+    torch.manual_seed(3)
+    _, wanted = room.upstream.infer(str(room.clips[0].file), "Hello.", None, "EN", **how)
+    assert spoken(room.engine, say("Hello.", seed=3, lang="EN", **how)) == [array.array("h", wanted.tobytes())]
 
 
 def test_a_feeling_s_recording_is_upstream_s(room, say):
@@ -203,8 +214,9 @@ def test_a_feeling_s_recording_is_upstream_s(room, say):
 
     options = {"lang": "EN", "emo_audio": "voice_330.wav", "emo_alpha": 0.7}
     utterance = dataclasses.replace(say("Hello.", seed=3, **options), clips={"emo_audio": room.clips[1]})
-    torch.manual_seed(3)
     files = [str(clip.file) for clip in room.clips]
+    room.upstream.infer(files[0], "Hm.", None, "EN", emo_audio_prompt=files[1])  # it shall know both
+    torch.manual_seed(3)
     _, wanted = room.upstream.infer(files[0], "Hello.", None, "EN", emo_audio_prompt=files[1], emo_alpha=0.7)
     assert spoken(room.engine, utterance) == [array.array("h", wanted.tobytes())]
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from pathlib import Path
 from typing import Any
-
-# librosa compiles for 20 s what makes no difference to recordings of a second.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 SEMANTIC_CODEC = {
     "codebook_size": 130,
@@ -91,6 +88,15 @@ def write(model_dir: Path, campplus: Any, vocoder: Any) -> None:
     torch.save({"generator": vocoder.state_dict()}, cache / "bigvgan" / "bigvgan_generator.pt")
 
 
+def share_compiled(cache_dir: Path) -> Path:
+    """Let an engine's cache hold what librosa compiles for 20 s where other tests find it; returns the cache."""
+    compiled = Path(sys.prefix) / "tests" / "numba"
+    compiled.mkdir(parents=True, exist_ok=True)
+    cache_dir.mkdir(parents=True)
+    (cache_dir / "numba").symlink_to(compiled)
+    return cache_dir
+
+
 def write_matrices(model_dir: Path, model_dim: int) -> None:
     """Put the statistics of w2v-bert and the two matrices of feelings into `model_dir`."""
     import torch
@@ -100,7 +106,7 @@ def write_matrices(model_dir: Path, model_dim: int) -> None:
     torch.save(10 * torch.randn(sum(EMO_NUM), model_dim), model_dir / "feat2.pt")
 
 
-def steer(gpt: Any, ends: int, ramp: int = 6, push: float = 3.0) -> None:
+def steer(gpt: Any, ends: int, hearing: float = 60.0, ramp: int = 6, push: float = 3.0) -> None:
     """Let a random GPT stop after about `ends` codes, give or take what it says, and let text and voice matter to it.
 
     One direction of its hidden state is kept for the place alone: below `ends` it forbids to stop, above it demands it.
@@ -114,12 +120,12 @@ def steer(gpt: Any, ends: int, ramp: int = 6, push: float = 3.0) -> None:
     with torch.no_grad():
         for name, weight in gpt.named_parameters():
             if name.startswith("gpt.h.") and weight.dim() == 2:
-                weight.mul_(60 if "attn.c_proj" in name else 12)
+                weight.mul_(hearing if "attn.c_proj" in name else 12)
             if name.startswith("gpt.h.") and "c_proj.weight" in name:
                 weight.sub_((weight @ place)[:, None] * place)
         for table in (gpt.text_embedding, gpt.mel_embedding, gpt.text_pos_embedding.emb):
             table.weight.mul_(30)
-        gpt.emo_layer.weight.mul_(30)
+        gpt.emo_layer.weight.mul_(3)
         said, places = gpt.mel_embedding.weight, gpt.mel_pos_embedding.emb.weight
         said.sub_((said @ place)[:, None] * place)
         distance = (torch.arange(len(places)) - ends).div(ramp).clamp(-1, 1)

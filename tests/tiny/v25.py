@@ -57,7 +57,7 @@ def build(target: Path) -> None:
         sides.write(target, CAMPPlus(feat_dim=80, embedding_size=192), BigVGAN(AttrDict(sides.VOCODER)))
         sides.write_matrices(target, config.gpt.model_dim)
         gpt = UnifiedVoice(**config.gpt)
-        sides.steer(gpt, ends=12)
+        sides.steer(gpt, ends=12, hearing=180.0)  # one place of many has voice and feeling
         codec = EnhancedCodec(**config.semantic_codec)
         nets = {name: net.state_dict() for name, net in MyModel(config.s2mel).models.items()}
     torch.save({"model": gpt.state_dict()}, target / "gpt.pth")

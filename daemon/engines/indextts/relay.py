@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Tensor = Any  # torch.Tensor: mypy does not look into torch
+import torch
 
 
 class NoCodes(Exception):
@@ -39,9 +39,12 @@ class Relay:
         self._reply: Callable[[Question], Any] = self._of_the_model
         gpt.inference_speech = lambda *given, **named: self._reply(Question(given, named))
 
-    def heard(self, infer: Callable[[], Any]) -> Any:
-        """What `infer` returns if the GPT answers itself. Raises NoCodes."""
-        return self._with(self._of_the_model, infer)
+    def heard(self, infer: Callable[[], Any], seed: int) -> Any:
+        """What `infer` returns if the GPT answers itself. Raises NoCodes.
+
+        The seed counts from the question on: hearing a new recording draws random numbers too, a known one does not.
+        """
+        return self._with(_seeded(seed, self._of_the_model), infer)
 
     def question(self, infer: Callable[[], Any]) -> Question:
         """What `infer` asks; it goes no further."""
@@ -51,9 +54,9 @@ class Relay:
             return asked.question
         raise RuntimeError("upstream's infer ended without asking its GPT")
 
-    def answered(self, answer: Any, infer: Callable[[], Any]) -> Any:
-        """What `infer` returns if the GPT answers so. Raises NoCodes."""
-        return self._with(lambda _: self._some(answer), infer)
+    def answered(self, answer: Any, infer: Callable[[], Any], seed: int) -> Any:
+        """What `infer` returns if the GPT answers so. Raises NoCodes. For the seed see `heard`."""
+        return self._with(_seeded(seed, lambda _: self._some(answer)), infer)
 
     def _with(self, reply: Callable[[Question], Any], infer: Callable[[], Any]) -> Any:
         self._reply = reply
@@ -70,6 +73,14 @@ class Relay:
         if not codes.shape[1] or int(codes[0, 0]) == self._stop:
             raise NoCodes
         return answer
+
+
+def _seeded(seed: int, reply: Callable[[Question], Any]) -> Callable[[Question], Any]:
+    def seeded(question: Question) -> Any:
+        torch.manual_seed(seed)
+        return reply(question)
+
+    return seeded
 
 
 def _raise_asked(question: Question) -> Any:
