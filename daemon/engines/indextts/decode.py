@@ -155,6 +155,11 @@ class RowGumbel:
         return logits - torch.log(-torch.log(uniform.clamp_min(1e-12)))
 
 
+def warn_of_cut(codes: int) -> None:
+    """Upstream cuts speech off there too, and only warns."""
+    log.warning("a segment was not over after %d codes and was cut there; raise 'max_mel_tokens'", codes)
+
+
 def _until_stop(codes: Tensor, stop: int) -> Tensor:
     stops = (codes == stop).nonzero()
     return codes[: int(stops[0])] if len(stops) else codes

@@ -41,7 +41,6 @@ class EmotionalEngine(ABC):
         self.identity = identity
         self.max_batch = settings.max_batch
         self._tts, self._feelings = tts, feelings
-        tts.get_emb = _aside(tts.get_emb)
         self._relay = Relay(tts.gpt)
         self._groups = Groups(settings.max_batch)
         # Two at least: a segment may need one for the voice and one for the feeling.
@@ -167,19 +166,6 @@ class EmotionalEngine(ABC):
 class _Asked:
     question: Question
     row: Row
-
-
-def _aside(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Listening to a recording draws random numbers and throws them away.
-
-    A seed must give the same speech whether its voice is new or known, so they are drawn from a stream of their own.
-    """
-
-    def computed(*given: Any) -> Tensor:
-        with torch.random.fork_rng():
-            return compute(*given)
-
-    return computed
 
 
 def _feeling(asked: Emotional, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from daemon.engines.indextts.decode import warn_of_cut
+
 
 class NoCodes(Exception):
     """The model had nothing to say."""
@@ -72,6 +74,8 @@ class Relay:
         codes = answer[0] if isinstance(answer, tuple) else answer  # 2 returns its conditioning too
         if not codes.shape[1] or int(codes[0, 0]) == self._stop:
             raise NoCodes
+        if int(codes[0, -1]) != self._stop:
+            warn_of_cut(codes.shape[1])
         return answer
 
 

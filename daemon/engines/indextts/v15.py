@@ -6,7 +6,6 @@ computing them anew for each segment. `批次推理` decodes many segments at on
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,13 +18,11 @@ from daemon.audio import Audio
 from daemon.engines.base import Engine, EngineSettings, Json, Segment, SegmentError, Utterance
 from daemon.engines.clips import BadClip
 from daemon.engines.indextts import gpu, texts, upstream
-from daemon.engines.indextts.decode import Groups, Row, Tensor, decode
+from daemon.engines.indextts.decode import Groups, Row, Tensor, decode, warn_of_cut
 from daemon.engines.indextts.files import WEIGHTS_15
 from daemon.engines.indextts.options import IndexSettings, Options15
 from daemon.engines.indextts.voices import RULES_15, Voice, Voices
 from daemon.engines.weights import require
-
-log = logging.getLogger("indexttsd.engine")
 
 _MUTE = "the model made no speech of this segment; another seed, or other words, may help"
 
@@ -162,7 +159,7 @@ class Engine15:
     def _checked(self, codes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """Upstream's `remove_long_silence` on what one segment's `infer` decoded."""
         if not (codes == self._tts.stop_mel_token).any():
-            _warn_of_cut(codes.shape[-1])
+            warn_of_cut(codes.shape[-1])
         shrunk, lengths = self._shrink(codes, **options)
         if not shrunk.shape[-1]:
             raise _Mute
@@ -188,7 +185,7 @@ class Engine15:
             codes = decode(self._tts.gpt, rows)
             for row, said in zip(rows, codes, strict=True):
                 if len(said) == row.sampling["max_mel_tokens"]:
-                    _warn_of_cut(len(said))
+                    warn_of_cut(len(said))
             codes = [self._shrink(said[None])[0][0] for said in codes]
             return [latents if latents.shape[1] else None for latents in _latents(self._tts.gpt, rows, codes)]
 
@@ -232,10 +229,6 @@ def _tokens(utterance: Utterance) -> list[str]:
     tokens = utterance.segment.payload
     assert isinstance(tokens, list)
     return tokens
-
-
-def _warn_of_cut(codes: int) -> None:
-    log.warning("a segment was not over after %d codes and was cut there; raise 'max_mel_tokens'", codes)
 
 
 def load(settings: EngineSettings) -> Engine:
