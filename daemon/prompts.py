@@ -7,6 +7,8 @@ import itertools
 import logging
 import os
 import random
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,13 +32,16 @@ class Prompts:
         folder: where they lie; not searched below.
         default: `random`, `round_robin` or the name that speaks when a request names none.
         turn: where round robin goes on, so that it carries on over restarts.
+        settle: seconds for which a recording that changed must be unchanged before it is listened to again.
     """
 
-    def __init__(self, folder: Path, default: str, turn: int = 0) -> None:
+    def __init__(self, folder: Path, default: str, turn: int = 0, *, settle: float = 2.0) -> None:
         self._folder = folder
         self._default = default
         self._turns = itertools.count(turn)
+        self._settle = settle
         self._faults: dict[str, tuple[Stamp, str | None]] = {}
+        self._to_check: deque[Path] = deque()
 
     def names(self) -> list[str]:
         """Bare file names, sorted."""
@@ -71,12 +76,15 @@ class Prompts:
         return usable[next(self._turns) % len(usable)]
 
     def uninspected(self) -> tuple[Path, Stamp] | None:
-        """A recording whose content nobody listened to yet, for `judge`; None if there is none."""
-        for name, file in sorted(self._catalogue().items()):
-            stamp = _stamp(file)
-            if stamp is not None and self._faults.get(name, (None,))[0] != stamp:
-                return file, stamp
-        return None
+        """A recording whose content nobody listened to yet, for `judge`; None if there is none.
+
+        One that is being copied in is looked at once, and again when it is whole: every block of it changes it.
+        """
+        if (found := self._next_to_hear()) is None:  # the folder is read once for all, not once for each
+            self._to_check.extend(file for _, file in sorted(self._catalogue().items()))
+            self._forget_all_but({file.name for file in self._to_check})
+            found = self._next_to_hear()
+        return found
 
     def judge(self, file: Path, stamp: Stamp, fault: str | None, advice: Sequence[str] = ()) -> None:
         """Note what was found in a recording that had that stamp before it was listened to.
@@ -89,8 +97,6 @@ class Prompts:
             log.warning("the prompt %s cannot be used: %s", file.name, fault, extra={"action": "prompt_refused"})
         for sentence in advice:
             log.info("the prompt %s can be used, but %s", file.name, sentence, extra={"action": "prompt_advice"})
-        for gone in self._faults.keys() - self._catalogue().keys():
-            del self._faults[gone]
 
     def fault(self) -> str | None:
         """Why a request that names no prompt would be refused now, for the operator; None if it would not."""
@@ -111,6 +117,26 @@ class Prompts:
             return self._catalogue()[name]
         except KeyError:
             raise SpeechFailed(f"the prompt '{name}' is no longer in the prompts folder") from None
+
+    def _next_to_hear(self) -> tuple[Path, Stamp] | None:
+        while self._to_check:
+            file = self._to_check[0]
+            stamp = _stamp(file)
+            if stamp is not None and self._is_to_be_heard(file.name, stamp):
+                return file, stamp
+            self._to_check.popleft()
+        return None
+
+    def _is_to_be_heard(self, name: str, stamp: Stamp) -> bool:
+        if name not in self._faults:
+            return True
+        heard, _ = self._faults[name]
+        unchanged_for = time.time() - stamp[1] / 1e9
+        return heard != stamp and not 0 <= unchanged_for < self._settle
+
+    def _forget_all_but(self, names: set[str]) -> None:
+        for gone in self._faults.keys() - names:
+            del self._faults[gone]
 
     def _fault_of(self, file: Path) -> str | None:
         """What is known to be wrong with its content of now."""

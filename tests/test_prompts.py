@@ -20,10 +20,10 @@ def folder(tmp_path):
     return made
 
 
-def catalogue(folder, *names, default="random", turn=0):
+def catalogue(folder, *names, default="random", turn=0, settle=0):
     for name in names:
         (folder / name).write_bytes(name.encode())
-    return Prompts(folder, default, turn)
+    return Prompts(folder, default, turn, settle=settle)
 
 
 def test_names_are_sorted_recordings_in_any_case(folder):
@@ -207,6 +207,26 @@ def test_a_recording_that_changes_while_it_is_listened_to_is_asked_anew(folder):
     prompts.judge(file, stamp, "it hums")
     assert prompts.choose("a.wav") == "a.wav"
     assert prompts.uninspected() is not None
+
+
+def test_a_recording_that_goes_on_changing_is_not_listened_to_again_and_again(folder):
+    """It is being copied in, by someone whose connection is slow."""
+    prompts = catalogue(folder, "a.wav", "b.wav", settle=600)
+    assert judged(prompts, a="its end is missing") == ["a.wav", "b.wav"]
+    written_over(folder / "a.wav")
+    assert judged(prompts) == []
+    assert prompts.choose("a.wav") == "a.wav"
+    (folder / "c.wav").touch()
+    assert judged(prompts) == ["c.wav"], "a new one need not wait"
+
+
+def test_the_folder_is_read_once_for_many_new_recordings(folder, monkeypatch):
+    prompts = catalogue(folder, *(f"{number}.wav" for number in range(50)))
+    reads = []
+    read = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: reads.append(path) or read(path))
+    assert len(judged(prompts)) == 50
+    assert len(reads) <= 2
 
 
 def test_a_recording_that_came_back_under_its_name_is_asked_anew(folder):
