@@ -26,7 +26,8 @@ def send(line: socket.socket, message: dict[str, Any], blob: bytes = b"") -> Non
     """
     text = json.dumps(message).encode()
     line.sendall(_HEAD.pack(_MAGIC, len(text), len(blob)) + text)
-    line.sendall(blob)
+    if blob:  # writing nothing fails too when the other side, having answered, is gone
+        line.sendall(blob)
 
 
 def receive(line: socket.socket, timeout: float | None = None) -> tuple[dict[str, Any], bytes]:

@@ -35,6 +35,23 @@ def test_a_frame_arrives_as_it_was_sent(line, message, blob):
     sender.join()
 
 
+def test_the_last_answer_of_one_who_leaves_at_once_is_heard(line):
+    ours, theirs = line
+
+    class Hasty(socket.socket):
+        """Whoever reads what it sends answers and leaves before the next line of code."""
+
+        def sendall(self, data):
+            super().sendall(data)
+            wire.receive(theirs)
+            wire.send(theirs, {"gave_up": "ill"})
+            theirs.close()
+
+    with Hasty(fileno=ours.detach()) as hasty:
+        wire.send(hasty, {"do": "speak"})
+        assert wire.receive(hasty) == ({"gave_up": "ill"}, b"")
+
+
 def test_frames_keep_their_order(line):
     ours, theirs = line
     for n in range(10):
