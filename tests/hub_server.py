@@ -25,6 +25,7 @@ class Hub(http.server.ThreadingHTTPServer):
 
     Attributes:
         refusals: status codes to answer for a file instead.
+        stumbles: files that are answered with 503 the first time.
         stalls: files of which only so many bytes are sent; then the connection stays open until `close`.
         breaks: files after so many bytes of which the connection is cut.
         lies: files of which other bytes are sent than their ETag says.
@@ -38,6 +39,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = dict(files)
         self.refusals: dict[str, int] = {}
+        self.stumbles: set[str] = set()
         self.stalls: dict[str, int] = {}
         self.breaks: dict[str, int] = {}
         self.lies: set[str] = set()
@@ -88,6 +90,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         name = self.path[1:].replace("/resolve/main/", "/", 1)
         whole = self.server.files.get(name)
         status = self.server.refusals.get(name) or (200 if whole is not None else 404)
+        if name in self.server.stumbles:
+            self.server.stumbles.remove(name)
+            status = 503
         if status != 200 or whole is None:
             self._head(status, {"X-Error-Code": "EntryNotFound"} if status == 404 else {}, 0)
         elif Path(name).suffix in _BIG:

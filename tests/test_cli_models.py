@@ -245,6 +245,12 @@ def test_offline_is_said(here, hub):
     assert "config.yaml cannot be fetched while HF_HUB_OFFLINE is set; unset it" in ended.stderr
 
 
+def test_what_the_library_warns_of_while_it_tries_again_is_not_shown(here, hub):
+    hub.stumbles.add(GPT)
+    ended = download(hub, "indextts-1.5")
+    assert (ended.returncode, hub.stumbles, "Retrying" in ended.stderr) == (0, set(), False), ended.stderr
+
+
 def test_content_that_is_not_what_the_hub_promised_is_thrown_away(here, hub):
     hub.lies.add(GPT)
     ended = download(hub, "indextts-1.5")

@@ -59,12 +59,12 @@ def ask(files: Sequence[WeightFile]) -> list[Piece]:
         DownloadFailed: it lacks one, refuses it, or cannot be reached; or huggingface_hub is not installed.
     """
     try:
-        import huggingface_hub  # noqa: PLC0415
+        import huggingface_hub.utils.logging  # noqa: PLC0415
     except ModuleNotFoundError:
         raise DownloadFailed(
             "downloading needs the package huggingface_hub, which is not installed: run make setup-indextts"
         ) from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings repeat what the errors say
+    huggingface_hub.utils.logging.set_verbosity(logging.ERROR)  # its warnings repeat what the errors say
     pieces = []
     for file in files:
         with _explained(file):
