@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from daemon import strict_json
 from daemon.config import LimitsConfig
+from daemon.engines import SPECS
 from daemon.engines.base import EngineSpec
 from daemon.errors import BadRequest
 from daemon.outputs import Outputs
@@ -208,12 +209,22 @@ def check_options(spec: EngineSpec, prompts: Prompts, given: Mapping[str, Any], 
     Raises:
         BadRequest: naming the key.
     """
-    options = _validated(spec.request_options, given, "options")
+    try:
+        options = _validated(spec.request_options, given, "options")
+    except BadRequest as refused:
+        raise BadRequest(f"{refused}{_known_elsewhere(spec, given)}") from None
     if sentence := options.clash(infer_mode):
         raise BadRequest(f"'options': {sentence}")
     for key in spec.clip_options:
         if (name := getattr(options, key)) is not None:
             prompts.choose(name)
+
+
+def _known_elsewhere(spec: EngineSpec, given: Mapping[str, Any]) -> str:
+    """Who sends another engine's option has made no slip of the pen: the likest key would lead him astray."""
+    unknown = next((key for key in given if key not in spec.request_options.model_fields), None)
+    knowing = [other.name for other in SPECS.values() if unknown in other.request_options.model_fields]
+    return f" It is an option of {', '.join(knowing)}, and the engine here is {spec.name}" if knowing else ""
 
 
 def _idempotency_key(key: object) -> str | None:

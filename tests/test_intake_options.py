@@ -117,6 +117,12 @@ def test_15_knows_neither_feelings_nor_languages(counter, key):
     assert refusal(counter, "indextts-1.5", {key: 1}).startswith(f"'options': unknown key '{key}'")
 
 
+def test_who_sends_another_engines_option_is_told_which_engines_know_it(counter):
+    told = "'? It is an option of indextts-2, indextts-2.5, and the engine here is indextts-1.5"
+    assert refusal(counter, "indextts-1.5", {"emo_vector": CALM}).endswith(told)
+    assert refusal(counter, "indextts-1.5", {"temprature": 1}).endswith("did you mean 'temperature'?")
+
+
 def test_an_unknown_language_is_refused_with_the_known_ones(counter):
     assert "'ZH'" in refusal(counter, "indextts-2.5", {"lang": "fr"})
 
