@@ -104,6 +104,17 @@ def test_an_engine_that_cannot_go_on_says_why_and_is_replaced(host, prompt):
     assert host.pid not in (None, pid)
 
 
+def test_an_engine_that_cannot_go_on_after_it_cut_a_text_is_replaced_too(tmp_path, prompt):
+    host = make_host(tmp_path, split_poison_on="POISON")
+    host.load()
+    pid = host.pid
+    with pytest.raises(EngineDied, match=r"the engine's process gave up: RuntimeError: the text holds 'POISON'$"):
+        host.split("POISON", {})
+    assert is_gone(pid)
+    assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
+    host.close()
+
+
 @pytest.mark.parametrize("culprit", range(5))
 def test_one_failing_row_of_a_batch_fails_alone(host, prompt, culprit):
     texts = ["FAIL" if row == culprit else "Fine." for row in range(5)]
@@ -274,3 +285,8 @@ def test_an_unloaded_engine_has_no_process_and_comes_back_with_the_next_call(tmp
     assert isinstance(host.speak([utterance(prompt)]).results[0], Audio)
     assert host.state is HostState.READY
     host.close()
+
+
+def test_options_that_another_engine_took_fail_in_a_sentence(host):
+    with pytest.raises(SpeechFailed, match=r"^tone, which is the engine now, does not take .* unknown key 'emo_text';"):
+        host.split("A text.", {"emo_text": "sad"})

@@ -20,12 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 from daemon import logs, wire
 from daemon.audio import Audio
 from daemon.engines import SPECS, noise
-from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.engines.base import Clip, Engine, EngineSettings, EngineSpec, Segment, SegmentError, Utterance
 from daemon.engines.clips import ClipRules, Verdict, inspect
 from daemon.errors import EngineUnavailable, SpeechFailed
+from daemon.schema import first_complaint
 
 log = logging.getLogger("indexttsd.engine")
 
@@ -79,12 +82,12 @@ def _serve(line: socket.socket) -> None:
     facts = {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")}
     wire.send(line, {"facts": facts, "memory": _memory(engine)})
     # The test tone judges recordings only when it is told to.
-    _answer_calls(line, engine, getattr(engine, "clip_rules", spec.clip_rules))
+    _answer_calls(line, engine, spec, getattr(engine, "clip_rules", spec.clip_rules))
 
 
-def _answer_calls(line: socket.socket, engine: Engine, rules: ClipRules | None) -> None:
+def _answer_calls(line: socket.socket, engine: Engine, spec: EngineSpec, rules: ClipRules | None) -> None:
     answers: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]] = {
-        "split": lambda call: _split(engine, call),
+        "split": lambda call: _split(engine, spec, call),
         "speak": lambda call: _speak(engine, call),
         "inspect": lambda call: _inspect(rules, call),
     }
@@ -120,15 +123,29 @@ def _settings(request: Mapping[str, Any]) -> EngineSettings:
     )
 
 
-def _split(engine: Engine, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _split(engine: Engine, spec: EngineSpec, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     try:
+        _check_options(spec, call["options"])
         segments = engine.split(call["text"], call["options"])
     except SpeechFailed as error:
         return {"failed": str(error)}, b""
     except Exception as error:
+        reason = _named(error)
         log.exception("a text could not be split")
-        return {"failed": f"the engine could not split the text: {_named(error)}"}, b""
-    return {"segments": [dataclasses.asdict(segment) for segment in segments]}, b""
+    else:
+        return {"segments": [dataclasses.asdict(segment) for segment in segments]}, b""
+    if not _recovered(engine):  # a described feeling is read on the GPU
+        raise _GaveUp(reason)
+    return {"failed": f"the engine could not split the text: {reason}"}, b""
+
+
+def _check_options(spec: EngineSpec, options: Mapping[str, Any]) -> None:
+    """Refuse what was accepted while another engine was configured."""
+    try:
+        spec.request_options.model_validate(options)
+    except ValidationError as error:
+        sentence = first_complaint(error, spec.request_options).sentence
+        raise SpeechFailed(f"{spec.name}, which is the engine now, does not take its 'options': {sentence}") from None
 
 
 def _inspect(rules: ClipRules | None, call: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:

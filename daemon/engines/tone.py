@@ -38,7 +38,7 @@ class ToneOptions(Options):
         delay_seconds: every segment takes this long.
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
         poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
-        split_crash_on: its process dies while it cuts such a text.
+        split_crash_on: its process dies while it cuts such a text. split_poison_on: it raises then and cannot go on.
         grow_mb: every segment leaves that much memory held.
         picky: it judges recordings, as an engine would that hears them.
         plain_batch, max_batch: how many segments one call takes, of one speech and, in `批次推理`, of any speeches.
@@ -51,6 +51,7 @@ class ToneOptions(Options):
     poison_on: str | None = Field(None, min_length=1)
     print_on: str | None = Field(None, min_length=1)
     split_crash_on: str | None = Field(None, min_length=1)
+    split_poison_on: str | None = Field(None, min_length=1)
     grow_mb: int = Field(0, ge=0, le=1024)
     picky: bool = False
     plain_batch: int = Field(1, ge=1, le=1024)
@@ -74,6 +75,7 @@ class ToneEngine:
         """Cut after sentence ends, and anything longer every 100 characters."""
         if self._options.split_crash_on and self._options.split_crash_on in text:
             os.kill(os.getpid(), signal.SIGKILL)
+        self._poison(text, self._options.split_poison_on)
         sentences = re.findall(r"[^。！？.!?\n]+[。！？.!?\n]*|[。！？.!?\n]+", text)
         pieces = [s[at : at + _LONGEST_SEGMENT] for s in sentences for at in range(0, len(s), _LONGEST_SEGMENT)]
         return [Segment(piece, pause=_PAUSE, size=len(piece)) for piece in pieces]
@@ -101,15 +103,18 @@ class ToneEngine:
         options = self._options
         if options.fail_on and options.fail_on in text:
             raise RuntimeError(f"the text holds {options.fail_on!r}")
-        if options.poison_on and options.poison_on in text:
-            self._poisoned = True
-            raise RuntimeError(f"the text holds {options.poison_on!r}")
+        self._poison(text, options.poison_on)
         if options.print_on and options.print_on in text:
             _make_noise()
         if options.crash_on and options.crash_on in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if options.hang_on and options.hang_on in text:
             threading.Event().wait()
+
+    def _poison(self, text: str, words: str | None) -> None:
+        if words and words in text:
+            self._poisoned = True
+            raise RuntimeError(f"the text holds {words!r}")
 
 
 def _make_noise() -> None:
