@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from daemon.engines.base import Clip, Utterance
+from daemon.engines.indextts.options import Options2, Options15, Options25, Sampling
 from daemon.errors import SpeechFailed
+from daemon.tasks import BATCH_MODE, PLAIN_MODE
 from tests.tiny import common, room15
 from tests.tiny.room15 import Room15, message
 
@@ -174,6 +176,28 @@ def test_what_the_model_cannot_speak_is_refused_with_a_sentence(
     with pytest.raises(SpeechFailed) as refusal:
         room.split(text, **options)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("table", [Options15, Options2, Options25])
+def test_a_temperature_too_low_for_beams_is_refused_where_there_are_beams(table: type[Sampling]) -> None:
+    """Upstream's beam search divides by it until all codes but one are impossible, and breaks at the next."""
+    assert table(temperature=0.05).clash(PLAIN_MODE) == (
+        "'temperature' 0.05 is too low to sample with 3 beams: give at least 0.1, or set 'num_beams' to 1"
+    )
+    assert table(temperature=0.1).clash(PLAIN_MODE) is None
+    assert table(temperature=0.01, num_beams=1).clash(PLAIN_MODE) is None
+    assert table(temperature=0.01).clash(BATCH_MODE) is None
+
+
+def test_the_most_extreme_options_that_the_door_lets_in_are_spoken(room: Room15) -> None:
+    for options in (
+        {"temperature": 0.1},
+        {"temperature": 0.01, "num_beams": 1},
+        {"temperature": 5.0, "top_k": 1000, "top_p": 1.0, "num_beams": 10},
+        {"top_k": 1, "top_p": 0.001, "repetition_penalty": 100.0},
+        {"max_mel_tokens": 1, "repetition_penalty": 0.1},
+    ):
+        assert len(room.speak("HELLO WORLD", **options))
 
 
 @contextmanager

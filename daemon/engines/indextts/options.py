@@ -12,6 +12,8 @@ from daemon.tasks import BATCH_MODE
 #: Beams of a greedy search, and of sampling in `普通推理`, unless the request says otherwise: upstream's own number.
 DEFAULT_BEAMS = 3
 DEFAULT_SEGMENT_TOKENS = 120
+#: Below this, sampling with several beams finds all but one code impossible and ends in an error of CUDA's.
+_COLDEST_BEAMS = 0.1
 
 
 class Sampling(Options):
@@ -47,10 +49,18 @@ class Sampling(Options):
 
     def clash(self, infer_mode: str) -> str | None:
         """Sampling with beams would need one random stream for all beams of all rows; greedy beams do not."""
-        if infer_mode == BATCH_MODE and self.do_sample is not False and (self.num_beams or 1) > 1:
+        beams = self.num_beams or (1 if infer_mode == BATCH_MODE else DEFAULT_BEAMS)
+        if self.do_sample is False or beams == 1:
+            return None
+        if infer_mode == BATCH_MODE:
             return (
                 f"'num_beams' {self.num_beams} with sampling is not possible in {BATCH_MODE}; leave 'num_beams' out, "
                 "or set 'do_sample' to false"
+            )
+        if self.temperature is not None and self.temperature < _COLDEST_BEAMS:
+            return (
+                f"'temperature' {self.temperature:g} is too low to sample with {beams} beams: give at least "
+                f"{_COLDEST_BEAMS}, or set 'num_beams' to 1"
             )
         return None
 
