@@ -66,7 +66,13 @@ def test_a_warning_is_logged_at_debug_level_too():
 def test_what_libraries_log_below_info_is_not_shown_at_all_and_ours_is():
     code = "logging.getLogger('numba').debug('dispatch'); logging.getLogger('indexttsd.engine').debug('ours')"
     assert logged(code) == ["DEBUG   indexttsd.engine: ours"]
-    assert logged("logging.getLogger('numba').info('shown')", level="warning") == []
+
+
+def test_what_libraries_have_to_tell_is_debugging_and_their_warnings_are_shown():
+    code = "logging.getLogger('matplotlib').info('news'); logging.getLogger('matplotlib').warning('careful')"
+    assert logged(code) == ["INFO    matplotlib: news", "WARNING matplotlib: careful"]
+    assert logged(code, level="info") == ["WARNING matplotlib: careful"]
+    assert logged(code, level="error") == []
 
 
 def test_a_log_that_cannot_be_written_does_not_turn_in_circles():

@@ -18,18 +18,19 @@ def to_log() -> None:
 
     Call it after the log was set up, which holds on to the true standard error.
     """
-    _hush_below_info()
+    _hush_libraries()
     # A log that cannot be written complains on standard error, which is the log now.
     logging.raiseExceptions = False
     # Not through a buffer: what was printed before a crash is what one wants to read.
     sys.stdout = sys.stderr = io.TextIOWrapper(_Noise(), "utf-8", "backslashreplace", write_through=True)
 
 
-def _hush_below_info() -> None:
-    """What libraries log for their own authors fills gigabytes: a compiler among them tells every step."""
+def _hush_libraries() -> None:
+    """Their news is debugging to us, and what they log for their own authors fills gigabytes: a compiler among them
+    tells every step."""
     root = logging.getLogger()
     logging.getLogger("indexttsd").setLevel(root.level)
-    root.setLevel(max(root.level, logging.INFO))
+    root.setLevel(logging.INFO if root.level <= logging.DEBUG else max(root.level, logging.WARNING))
 
 
 class _Noise(io.RawIOBase):
