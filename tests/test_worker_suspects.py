@@ -10,10 +10,10 @@ import pytest
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import HostState
 from daemon.tasks import BATCH_MODE, State
-from daemon.worker.fate import settle
+from daemon.worker.fate import Unsettled, settle
 from daemon.worker.rooms import Rooms
 from tests.live import until
-from tests.workshop import make_host, rows
+from tests.workshop import VOICES, make_host, rows
 
 
 def deaths_until_all_is_over(shop):
@@ -134,6 +134,23 @@ def test_a_speech_lost_meanwhile_does_not_end_the_worker(make_workshop, caplog):
         settle(rooms, claimed, error)
         assert shop.store.task(task_id).state is State.COMPLETED
     assert caplog.text.count("is no longer in this worker's hands") == 3
+
+
+@pytest.mark.parametrize("prompt", [VOICES[0], "gone.wav"], ids=["in a call", "while it is planned"])
+def test_what_the_ledger_cannot_take_down_ends_the_worker_so_that_a_new_start_finds_it(
+    make_workshop, tmp_path, ledger_file, prompt
+):
+    """Swallowed, it would leave a task in work that nobody works at."""
+    shop = make_workshop(make_host(tmp_path, max_batch=8, fail_on="FAIL"))
+    good, bad = (*shop.add("Fine.", infer_mode=BATCH_MODE), *shop.add("FAIL", infer_mode=BATCH_MODE, prompt=prompt))
+    refuse = "BEFORE UPDATE ON speeches WHEN NEW.state = 'failed' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    rows(ledger_file, f"CREATE TRIGGER full {refuse}")
+    with pytest.raises(Unsettled, match=f"{bad} stays claimed: .*disk full"):
+        shop.worker.step()
+    rows(ledger_file, "DROP TRIGGER full")
+    shop.store.recover()
+    shop.work_off()
+    assert [shop.store.task(task_id).state for task_id in (good, bad)] == [State.COMPLETED, State.FAILED]
 
 
 def test_nobody_joins_a_suspect(make_workshop, tmp_path, ledger_file):

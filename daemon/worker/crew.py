@@ -12,7 +12,7 @@ from daemon.errors import EngineUnavailable, SpeechFailed
 from daemon.host import Facts, Spoken
 from daemon.store import Claim, Gain
 from daemon.tasks import BATCH_MODE
-from daemon.worker.fate import Cancelled, SetAside, fate_of, settle
+from daemon.worker.fate import Cancelled, SetAside, Unsettled, fate_of, settle
 from daemon.worker.picking import Row, pick
 from daemon.worker.rooms import Rooms
 from daemon.worker.work import Work, plan, publish
@@ -32,6 +32,7 @@ class Crew:
 
     Raises:
         EngineUnavailable: from `work`; nothing stays claimed.
+        Unsettled: from `work`.
     """
 
     def __init__(self, rooms: Rooms, facts: Facts, lead: Claim) -> None:
@@ -54,6 +55,8 @@ class Crew:
                 self._heed()
                 self._speak()
                 self._publish()
+        except Unsettled:
+            raise
         except Exception as error:
             self._disband(error)
             if isinstance(error, EngineUnavailable):

@@ -25,12 +25,17 @@ class SegmentDamaged(Exception):
     """A finished segment changed on the disk; the next try finds it missing and speaks it again."""
 
 
+class Unsettled(Exception):
+    """The ledger did not take what became of a speech, which stays claimed: only a new start puts that right."""
+
+
 @contextlib.contextmanager
 def fate_of(rooms: Rooms, claimed: Claim) -> Iterator[None]:
     """End or give back the speech as the error that comes out of the block demands.
 
     Raises:
         EngineUnavailable: it is given back, and no other can be spoken either.
+        Unsettled
     """
     try:
         yield
@@ -45,11 +50,16 @@ def settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool = Fa
 
     Args:
         company: others were at work with it, so that it is not known whose fault a fault of ours was.
+
+    Raises:
+        Unsettled
     """
     try:
         _settle(rooms, claimed, error, company=company)
     except ClaimLost as lost:
         log.warning("%s", lost)
+    except Exception as broken:
+        raise Unsettled(f"{claimed.task_id} stays claimed: {broken}") from broken
     rooms.bell.ring()
 
 
