@@ -184,7 +184,7 @@ def test_say_does_not_overwrite_a_file_that_was_not_named(run, tmp_path, monkeyp
         (["hi", "--prompt", "../alice.wav"], "Specified prompt '../alice.wav' not found."),
         (["hi", "--options", '{"speed": 1}'], "unknown key 'speed'"),
         (["hi", "--options", "[]"], "--options must be one JSON object"),
-        (["hi", "--options", "{"], "line 1"),
+        (["hi", "--options", "speed=1"], "--options must be one JSON object: the JSON is broken at line 1, column 1"),
     ],
     ids=str,
 )

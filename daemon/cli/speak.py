@@ -94,7 +94,10 @@ def speak_once(
 
 
 def _options(spec: EngineSpec, prompts: Prompts, given: str) -> dict[str, Any]:
-    options = strict_json.parse(given.encode(errors="surrogateescape"))
+    try:
+        options = strict_json.parse(given.encode(errors="surrogateescape"))
+    except BadRequest as error:
+        raise BadRequest(f"--options must be one JSON object: {error}") from None
     if not isinstance(options, dict):
         raise BadRequest("--options must be one JSON object")
     check_options(spec, prompts, options, PLAIN_MODE)
