@@ -75,11 +75,27 @@ def test_a_folder_of_another_version_is_recognised(tmp_path, ours, theirs):
         )
 
 
+def header_of(text):
+    """A safetensors file that begins so."""
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+def rotten(**places):
+    """A checkpoint whose archive has other bytes at these places of its table of contents."""
+    archive = bytearray(checkpoint(100))
+    table = archive.index(b"PK\1\2")
+    for place, byte in places.items():
+        archive[table + int(place[1:])] = byte
+    return bytes(archive)
+
+
 DAMAGES = [
     ("gpt.pth", b"", "empty"),
     ("gpt.pth", checkpoint(50_000)[:-40], "cut short"),
     ("gpt.pth", checkpoint(50_000)[:1000], "cut short"),
     ("gpt.pth", b"<!doctype html><title>404</title>", "not a PyTorch checkpoint"),
+    ("gpt.pth", rotten(_6=255), "not a PyTorch checkpoint"),  # of a version of zip that will never be
+    ("gpt.pth", rotten(_9=8, _46=255), "not a PyTorch checkpoint"),  # with a name that it calls UTF-8
     ("gpt.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a git-lfs pointer"),
     ("bpe.model", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a git-lfs pointer"),
     ("config.yaml", b"", "empty"),
@@ -87,6 +103,13 @@ DAMAGES = [
     ("hf_cache/w2v-bert-2.0/model.safetensors", safetensors(1000)[:40], "cut short"),
     ("hf_cache/w2v-bert-2.0/model.safetensors", b"\x08" + bytes(7) + b"not json", "not a safetensors file"),
     ("hf_cache/w2v-bert-2.0/model.safetensors", b"\x02" + bytes(7) + b"[]", "not a safetensors file"),
+    (
+        "hf_cache/w2v-bert-2.0/model.safetensors",
+        header_of('{"a": {"data_offsets": [0, "9"]}}'),
+        "not a safetensors file",
+    ),
+    ("hf_cache/w2v-bert-2.0/model.safetensors", header_of('{"a": {"data_offsets": [0]}}'), "not a safetensors file"),
+    ("hf_cache/w2v-bert-2.0/model.safetensors", header_of("[" * 9_999), "not a safetensors file"),
     ("hf_cache/w2v-bert-2.0/model.safetensors", b"<!doctype html>", "not a safetensors file"),
     ("hf_cache/w2v-bert-2.0/model.safetensors", b"{", "cut short"),
 ]

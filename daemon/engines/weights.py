@@ -166,6 +166,8 @@ def _checkpoint_fault(path: Path, head: bytes) -> str | None:
         zipfile.ZipFile(path).close()
     except zipfile.BadZipFile:
         return "cut short: its end is missing"
+    except (NotImplementedError, ValueError):  # a directory of nonsense
+        return "not a PyTorch checkpoint"
     return None
 
 
@@ -177,10 +179,10 @@ def _safetensors_fault(path: Path, size: int) -> str | None:
         if size < 8 + length:
             return "cut short: its end is missing"
         try:
-            wanted = _data_bytes(json.loads(file.read(length)))
-        except (ValueError, TypeError, KeyError, AttributeError):
+            whole = size >= 8 + length + _data_bytes(json.loads(file.read(length)))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return "not a safetensors file"
-    return "cut short: its end is missing" if size < 8 + length + wanted else None
+    return None if whole else "cut short: its end is missing"
 
 
 def _data_bytes(header: dict[str, dict[str, list[int]]]) -> int:
