@@ -107,6 +107,8 @@ def test_without_a_configured_folder_one_must_be_named(run, here):
     assert (code, "engine.model_dir is not set: name the folder of the weights with --dir" in err) == (2, True)
     code, out, _ = run("check")
     assert (code, out) == (0, "the configured engine kokoro brings its own weights; name another to check\n")
+    code, out, _ = run("check", "--json")
+    assert (code, json.loads(out)) == (0, {"name": "kokoro", "folder": None, "complete": True, "files": []})
 
 
 # download

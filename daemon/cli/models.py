@@ -70,7 +70,7 @@ def check_models(name: str | None, folder: Path | None, config_file: Path | None
     if name is None:
         name = load_config(config_file).engine.name
         if name not in _with_weights():
-            click.echo(f"the configured engine {name} brings its own weights; name another to check")
+            _say_there_are_none(name, as_json)
             return
     weights = _weights_of(name)
     folder = _folder(name, folder, config_file)
@@ -85,6 +85,13 @@ def check_models(name: str | None, folder: Path | None, config_file: Path | None
         _print_table(states)
         click.echo(f"{folder}: {'complete' if whole else f'not complete; run: {weights.command}'}")
     sys.exit(0 if whole else 1)
+
+
+def _say_there_are_none(engine: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"name": engine, "folder": None, "complete": True, "files": []}))
+    else:
+        click.echo(f"the configured engine {engine} brings its own weights; name another to check")
 
 
 def _print_table(states: list[FileState]) -> None:
