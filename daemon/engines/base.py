@@ -101,7 +101,7 @@ class Engine(Protocol):
     def speak(self, batch: Sequence[Utterance]) -> Sequence[Audio | SegmentError]:
         """Speak utterances of any voices and options, answered in order.
 
-        What it raises counts for the whole batch: `recover` is asked, and the rows are tried again one by one.
+        What it raises counts for the whole batch: `recover` is asked, and the rows are tried again in halves.
         """
         ...
 
