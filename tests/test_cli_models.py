@@ -73,6 +73,16 @@ def test_check_shows_every_file_with_its_size_and_fault(run, here):
     assert out.splitlines()[-1].endswith("not complete; run: indexttsd models download indextts-1.5")
 
 
+def test_check_of_a_folder_that_is_named_advises_what_fills_that_folder(run, here):
+    (here / "my models").mkdir()
+    told = run("check", "indextts-1.5", "--dir", "my models")[1]
+    assert told.endswith(f"not complete; run: indexttsd models download indextts-1.5 --dir '{here}/my models'\n")
+    fill(here / "two", WEIGHTS_2, optional=False)
+    code, out, _ = run("check", "indextts-2.5", "--dir", "two")
+    told = f"{here}/two: holds the weights of indextts-2, not of indextts-2.5; name another folder with --dir"
+    assert (code, out.splitlines()[-1]) == (1, told)
+
+
 def test_check_of_another_engine_takes_the_folder_that_is_named(run, here):
     fill(here / "two", WEIGHTS_2, optional=False)
     code, out, _ = run("check", "indextts-2", "--dir", "two", "--json")

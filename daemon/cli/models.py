@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,7 @@ def check_models(name: str | None, folder: Path | None, config_file: Path | None
         if name not in _with_weights():
             _say_there_are_none(name, as_json)
             return
-    weights = _weights_of(name)
+    weights, named = _weights_of(name), folder is not None
     folder = _folder(name, folder, config_file)
     states = _states(weights, folder)
     whole = not any(map(_hurts, states))
@@ -83,8 +84,17 @@ def check_models(name: str | None, folder: Path | None, config_file: Path | None
         )
     else:
         _print_table(states)
-        click.echo(f"{folder}: {'complete' if whole else f'not complete; run: {weights.command}'}")
+        click.echo(f"{folder}: {'complete' if whole else _way_out(weights, folder, named=named)}")
     sys.exit(0 if whole else 1)
+
+
+def _way_out(weights: Weights, folder: Path, *, named: bool) -> str:
+    """What to do about a folder that lacks something; `named` on the command line, a download has to name it too."""
+    from daemon.engines.weights import owner_of  # noqa: PLC0415
+
+    if other := owner_of(weights, folder):
+        return f"holds the weights of {other}, not of {weights.engine}; name another folder with --dir"
+    return f"not complete; run: {weights.command}{f' --dir {shlex.quote(str(folder))}' if named else ''}"
 
 
 def _say_there_are_none(engine: str, as_json: bool) -> None:
