@@ -160,6 +160,12 @@ def test_a_replaced_recording_is_heard_anew(room, say, tmp_path):
     assert heard == [spoken(room.engine, say("Hello.", voice=index))[0] for index in (0, 1)]
 
 
+def test_a_voice_is_computed_once(room, say, monkeypatch):
+    spoken(room.engine, say("Hello.", voice=0), say("Hello.", voice=1))
+    monkeypatch.setattr(room.engine._tts, "get_emb", None)
+    spoken(room.engine, say("Hello.", voice=0), say("Hello.", voice=1))
+
+
 def test_a_bad_row_hurts_only_itself(room, say, tmp_path):
     short = tmp_path / "short.wav"
     short.write_bytes(room.clips[0].file.read_bytes()[:44])

@@ -150,6 +150,29 @@ def test_a_row_that_cannot_be_spoken_hurts_only_itself(room: Room15, tmp_path: P
     assert all(map(same, map(samples, rest), speak(room, good)))
 
 
+def test_a_voice_is_computed_once_for_both_modes(room: Room15, monkeypatch: pytest.MonkeyPatch) -> None:
+    utterances = [room.utterance("HELLO", voice, batched=batched) for voice in (0, 1) for batched in (False, True)]
+    before = speak(room, utterances)
+    tts = room.engine._tts
+    for net in (tts.gpt.conditioning_encoder, next(tts.bigvgan.speaker_encoder.children())):
+        monkeypatch.setattr(net, "forward", None)
+    assert all(map(np.array_equal, before, speak(room, utterances)))
+
+
+def test_rows_of_like_length_go_together(room: Room15) -> None:
+    from daemon.engines.indextts.decode import Groups
+
+    lengths: list[list[int]] = []
+
+    def work(group: list[Any]) -> list[None]:
+        lengths.append([len(row.tokens) for row in group])
+        return [None] * len(group)
+
+    Groups(2).each(rows(room), work)
+    assert lengths == sorted(lengths)
+    assert [len(set(pair)) for pair in lengths] == [1] * len(TEXTS)
+
+
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
