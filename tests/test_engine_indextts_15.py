@@ -160,6 +160,7 @@ def test_what_is_no_recording_of_a_voice_is_refused_before_the_model_hears_it(ro
     [
         ("。。。！？", {}, "neither letters nor digits"),
         ("😀", {}, "neither letters nor digits"),
+        ("你好" * 10_001, {}, "goes on for 20002 letters without a blank or a punctuation mark"),
         ("สวัสดี", {}, "it knows Chinese and English"),
         ("你好。สวัสดีครับ สบายดีไหม。", {"max_text_tokens_per_segment": 5}, "it knows Chinese and English"),
         (

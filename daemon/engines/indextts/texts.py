@@ -13,6 +13,10 @@ from daemon.errors import SpeechFailed
 _NEEDLESS_BLANK = re.compile(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff.,!?…])")
 
 
+#: Letters in a row beyond which upstream's normaliser, whose patterns look at them again from each one, takes minutes.
+_LONGEST_RUN = 20_000
+
+
 def check_limits(asked: Sampling, text_tokens: int, mel_tokens: int) -> None:
     """What the model has no positions for must not reach it: on a GPU that would end the process.
 
@@ -32,13 +36,18 @@ def check_limits(asked: Sampling, text_tokens: int, mel_tokens: int) -> None:
 
 
 def check_speakable(text: str) -> None:
-    """Refuse what has no letter and no digit: the model makes noises of it.
+    """Refuse what has no letter and no digit, of which the model makes noises, or nothing else for pages.
 
     Raises:
         SpeechFailed: it is such a text.
     """
     if not any(map(str.isalnum, text)):
         raise SpeechFailed("the text holds nothing to speak: neither letters nor digits")
+    if (longest := max(map(len, re.findall(r"\w+", text)))) > _LONGEST_RUN:
+        raise SpeechFailed(
+            f"the text goes on for {longest} letters without a blank or a punctuation mark, and {_LONGEST_RUN} are the "
+            "most; put marks where a speaker would breathe"
+        )
 
 
 def cut(tokenizer: Any, text: str, most: int, limit: int) -> list[Segment]:
