@@ -103,7 +103,6 @@ def test_codes_in_company_are_upstream_s_greedy_ones(room, say):
 
     greedy = {"lang": "EN", "do_sample": False}
     texts = ["Hello there.", "A much longer sentence than the others, it is.", "Hm!"]
-    room.engine.speak([say(text, voice=index % 2, batched=True, **greedy) for index, text in enumerate(texts)])
     decoded = heard_codes(room, [say(text, index % 2, batched=True, **greedy) for index, text in enumerate(texts)])
     for index, text in enumerate(texts):
         wanted = upstream_codes(room, text, room.clips[index % 2], do_sample=False)
@@ -170,8 +169,7 @@ def test_a_bad_row_hurts_only_itself(room, say, tmp_path):
     short = tmp_path / "short.wav"
     short.write_bytes(room.clips[0].file.read_bytes()[:44])
     good = say("Hello there.", batched=True)
-    bad = dataclasses.replace(good, prompt=clip_of(short))
-    error, audio = room.engine.speak([bad, good])
+    error, audio = room.engine.speak([dataclasses.replace(good, prompt=clip_of(short)), good])
     assert isinstance(error, SegmentError)
     assert "short.wav" in error.message
     assert samples(audio) == spoken(room.engine, good)[0]
