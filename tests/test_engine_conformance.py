@@ -22,7 +22,7 @@ from daemon.engines import SPECS
 from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.errors import SpeechFailed
 from daemon.host import Host
-from tests.tiny import common, v2, v15, v25
+from tests.tiny import common, sides, v2, v15, v25
 
 DEVICE = os.environ.get("INDEXTTSD_TEST_DEVICE", "cpu")
 PROMPTS = Path(__file__).parents[1] / "prompts"
@@ -99,15 +99,14 @@ def bench(request, tmp_path_factory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp(subject.name)
     voices = folder / "prompts"
     voices.mkdir()
-    shutil.copy(PROMPTS / "female_zh.wav", voices / "alice.wav")
-    shutil.copy(PROMPTS / "male_zh.wav", voices / "bob.wav")
+    common.write_brief(PROMPTS / "female_zh.wav", voices / "alice.wav")
+    common.write_brief(PROMPTS / "male_zh.wav", voices / "bob.wav")
     settings = EngineSettings(
         model_dir=subject.model(tmp_path_factory) if subject.model else None,
         device=DEVICE if subject.model else "auto",
         options={"max_batch": 8} if subject.name != "kokoro" else {},
-        cache_dir=folder / "cache",
+        cache_dir=sides.share_compiled(folder / "cache"),
     )
-    settings.cache_dir.mkdir()
     host = Host(SPECS[subject.name], settings, 300, "info")
     yield Bench(subject, host, voices)
     host.close()
@@ -171,9 +170,9 @@ def test_another_voice_sounds_different(bench, batched):
 
 def test_a_replaced_recording_is_heard_anew(bench):
     segment = bench.segment()
-    shutil.copy(PROMPTS / "female_zh.wav", bench.voices / "guest.wav")
+    shutil.copy(bench.voices / "alice.wav", bench.voices / "guest.wav")
     before = bench.heard(segment, "guest.wav")
-    shutil.copy(PROMPTS / "male_zh.wav", bench.voices / "guest.wav")
+    shutil.copy(bench.voices / "bob.wav", bench.voices / "guest.wav")
     assert bench.heard(segment, "guest.wav") != before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 
 from daemon.tasks import BATCH_MODE, PLAIN_MODE
 from tests.live import LiveDaemon, until, wav_facts
-from tests.tiny import v2, v15, v25
+from tests.tiny import common, sides, v2, v15, v25
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
-TEXT = "你好，世界。今天天气很好。HELLO WORLD, THIS IS A GOOD DAY."
+TEXT = "你好，世界。HELLO WORLD, THIS IS A GOOD DAY."
 QUICK = {"max_mel_tokens": 40, "max_text_tokens_per_segment": 12}
 #: Five processes that import torch on two cores take their time: seconds.
 PATIENCE = 200
@@ -28,7 +27,10 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(400)]
 @pytest.fixture(scope="module", params=sorted(RATES))
 def live(request, tmp_path_factory) -> Iterator[LiveDaemon]:
     folder = tmp_path_factory.mktemp(request.param)
-    shutil.copytree(PROMPTS, folder / "prompts")
+    (folder / "prompts").mkdir()
+    for prompt in PROMPTS.glob("*.wav"):
+        common.write_brief(prompt, folder / "prompts" / prompt.name)
+    sides.share_compiled(folder / "state" / "cache")
     (folder / "prompts" / "text.wav").write_text("this is no recording")
     engine = {"name": request.param, "model_dir": str(FOLDERS[request.param](tmp_path_factory)), "device": "cpu"}
     daemon = LiveDaemon(folder, engine=engine, prompts={"default": "female_zh.wav"}).start(ready=False)
@@ -57,7 +59,7 @@ def test_tasks_of_both_modes_and_many_voices_come_through_both_doors(live):
     posted = [
         live.submit(**asked, infer_mode=mode, prompt_path=voice)
         for mode in (PLAIN_MODE, BATCH_MODE)
-        for voice in ("female_zh.wav", "male_zh.wav", "female_en.wav")
+        for voice in ("female_zh.wav", "male_zh.wav")
     ]
     live.drop(
         "both.json",
@@ -76,7 +78,9 @@ def test_tasks_of_both_modes_and_many_voices_come_through_both_doors(live):
 
 @pytest.mark.parametrize("mode", [PLAIN_MODE, BATCH_MODE])
 def test_the_same_seed_gives_the_same_file_even_if_the_engine_dies_in_between(live, mode):
-    asked = {"text": TEXT * 3, "infer_mode": mode, "prompt_path": "male_zh.wav", "seed": 5, "options": QUICK}
+    if mode == PLAIN_MODE and name(live) != "indextts-1.5":
+        pytest.skip("a new process sounds the same: the conformance tests hold that, and each costs many seconds")
+    asked = {"text": TEXT * 2, "infer_mode": mode, "prompt_path": "male_zh.wav", "seed": 5, "options": QUICK}
     whole = spoken(live, live.submit(**asked))
     task_id = live.submit(**asked)
     until(lambda: live.view(task_id)["segments_done"] > 0, "a first segment", PATIENCE)

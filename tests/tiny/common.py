@@ -112,6 +112,13 @@ def shape_gpt(gpt: Any, ends: int, ramp: float, strength: float = 5.0, stop_weig
         gpt.mel_head.weight[gpt.stop_mel_token] = stop_weight * end
 
 
+def write_brief(source: Path, target: Path, seconds: float = 2.0) -> Path:
+    """The beginning of a recording: what 2 and 2.5 compute of it takes as many seconds of work as it lasts."""
+    samples, rate = soundfile.read(source, stop=int(seconds * soundfile.info(source).samplerate))
+    soundfile.write(target, samples, rate)
+    return target
+
+
 def write_voice(file: Path, hertz: float, seconds: float = 3.0, rate: int = 22_050) -> Path:
     """A recording of something voice-like: a tone with overtones that rises and falls, 16-bit."""
     time = np.arange(int(seconds * rate)) / rate
