@@ -33,8 +33,9 @@ setup: $(VENV)/runtime.done ## only make .venv
 setup-indextts: python-3.11 $(VENV)/indextts.done ## add IndexTTS 1.5, 2 and 2.5; TORCH=cpu without a GPU
 	@$(BIN)/python tools/install_torch.py $(TORCH)
 
-bench:
-	@echo "make $@: not in this version yet; see CHANGELOG.md" >&2; exit 1
+bench: TORCH := any
+bench: setup-indextts ## what batches over tasks gain here; --help of the script tells more
+	$(BIN)/python benchmarks/batches.py
 
 lock: ## renew requirements/*.lock; needs uv
 	tools/lock.sh

@@ -104,7 +104,16 @@ def shape_gpt(gpt: Any, ends: int, ramp: float, strength: float = 5.0, stop_weig
                 weight.mul_(2)
         for embedding, factor in ((gpt.text_embedding, 30), (gpt.mel_embedding, 30), (gpt.text_pos_embedding.emb, 30)):
             embedding.weight.mul_(factor)
-        positions = gpt.mel_pos_embedding.emb.weight.mul_(0.6)
+        gpt.mel_pos_embedding.emb.weight.mul_(0.6)
+    set_end(gpt, ends, ramp, strength, stop_weight)
+
+
+def set_end(gpt: Any, ends: int, ramp: float, strength: float, stop_weight: float) -> None:
+    """Let speech end about `ends` codes from its start; the arguments are `shape_gpt`'s."""
+    import torch
+
+    with torch.no_grad():
+        positions = gpt.mel_pos_embedding.emb.weight
         end = torch.randn(positions.shape[1])
         end = (end - end.mean()) / (end - end.mean()).norm()
         at = (torch.arange(len(positions)) - ends) / ramp

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.tiny import common
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "dataset": {"bpe_model": "bpe.model", "sample_rate": 24000},
     "gpt": {
         **common.CODES,
@@ -50,20 +52,24 @@ def folder(factory: pytest.TempPathFactory) -> Path:
     return common.built(factory, "v15", build)
 
 
-def build(target: Path) -> None:
-    """Write the checkpoint."""
+def _shape(gpt: Any) -> None:
+    common.shape_gpt(gpt, ends=12, ramp=6)
+
+
+def build(target: Path, sizes: dict[str, Any] = CONFIG, shape: Callable[[Any], None] = _shape) -> None:
+    """Write the checkpoint. Args: sizes: its configuration; shape: what is done to the GPT's random weights."""
     import torch
     from indextts.BigVGAN.models import BigVGAN
     from indextts.gpt.model import UnifiedVoice
     from omegaconf import OmegaConf
 
-    config = OmegaConf.create(CONFIG)
+    config = OmegaConf.create(sizes)
     OmegaConf.save(config, target / "config.yaml")
     common.write_bpe(target / "bpe.model", 200)
     with torch.random.fork_rng():
         torch.manual_seed(15)
         gpt = UnifiedVoice(**config.gpt)
-        common.shape_gpt(gpt, ends=12, ramp=6)
+        shape(gpt)
         vocoder = BigVGAN(config.bigvgan)
     torch.save({"model": gpt.state_dict()}, target / "gpt.pth")
     torch.save({"generator": vocoder.state_dict()}, target / "bigvgan_generator.pth")
