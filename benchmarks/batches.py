@@ -1,6 +1,6 @@
 """How much faster IndexTTS 1.5 speaks many tasks in `批次推理` than in `普通推理`, as ratios within one run.
 
-The weights are random.
+The weights are random and the vocoder is tiny: it is the GPT's time that batches save.
 
     python benchmarks/batches.py                      # a small model, any machine
     python benchmarks/batches.py --size true --device cuda:0 --segments 64 --json

@@ -117,6 +117,7 @@ class Host:
         if self.state is not HostState.UNAVAILABLE:  # else its reason says more while it is tried again
             self.reason = "the engine is loading"
         self.state = HostState.LOADING
+        log.info("engine %s is being loaded", self.name, extra={"action": "engine_loading"})
         try:
             self._facts = self._start()
         except EngineUnavailable as error:
