@@ -113,52 +113,10 @@ def test_codes_in_company_are_upstream_s_greedy_ones(room, say):
         assert wanted[0][len(codes)] == gpt.stop_mel_token
 
 
-def test_what_is_spoken_in_company_does_not_depend_on_it(room, say):
-    batch = [
-        say("你好。", 0, 1, True),
-        say("今天天气很好，我们一起去公园散步。", 1, 2, True),
-        say("HELLO.", 0, 3, True),
-    ]
-    together = spoken(room.engine, *batch)
-    alone = [spoken(room.engine, utterance)[0] for utterance in batch]
-    for one, other in zip(together, alone, strict=True):
-        assert len(one) == len(other)
-        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 2
-    assert len({tuple(one) for one in together}) == 3
-
-
-@pytest.mark.parametrize("batched", [False, True])
-def test_a_seed_reproduces_and_another_one_differs(room, say, batched):
-    first, again, other = (spoken(room.engine, say("你好。", seed=s, batched=batched))[0] for s in (1, 1, 2))
-    assert first == again
-    assert first != other
-
-
-def test_a_replaced_recording_is_heard_anew(room, say, tmp_path):
-    file = tmp_path / "voice.wav"
-    heard = []
-    for index in (0, 1):
-        shutil.copyfile(room.clips[index].file, file)
-        os.utime(file, ns=(1, 1))
-        heard += spoken(room.engine, dataclasses.replace(say("你好。"), prompt=clip_of(file)))
-    assert heard[0] != heard[1]
-    assert heard == [spoken(room.engine, say("你好。", voice=index))[0] for index in (0, 1)]
-
-
 def test_a_voice_is_computed_once(room, say, monkeypatch):
     spoken(room.engine, say("你好。", voice=0), say("你好。", voice=1))
     monkeypatch.setattr(room.engine._tts, "get_emb", None)
     spoken(room.engine, say("你好。", voice=0), say("你好。", voice=1))
-
-
-def test_a_bad_row_hurts_only_itself(room, say, tmp_path):
-    short = tmp_path / "short.wav"
-    short.write_bytes(room.clips[0].file.read_bytes()[:44])
-    good = say("你好。", batched=True)
-    error, audio = room.engine.speak([dataclasses.replace(good, prompt=clip_of(short)), good])
-    assert isinstance(error, SegmentError)
-    assert "short.wav" in error.message
-    assert samples(audio) == spoken(room.engine, good)[0]
 
 
 def test_a_model_with_nothing_to_say_is_told_in_a_sentence(room, say):
