@@ -93,14 +93,17 @@ def inspect(file: Path, rules: ClipRules | None) -> Verdict:
     return Verdict(None, tuple(_advice(sound, rules)))
 
 
-def judged(file: Path, rules: ClipRules) -> None:
+def judged(file: Path, rules: ClipRules, name: str = "") -> None:
     """Pass a recording that can be used.
 
+    Args:
+        name: what people call it, if the file itself is a copy under another name.
+
     Raises:
-        BadClip: it cannot; the sentence names the file.
+        BadClip: it cannot; the sentence names it.
     """
     if fault := inspect(file, rules).fault:
-        raise BadClip(f"the prompt '{file.name}' cannot be used: {fault}")
+        raise BadClip(f"the prompt '{name or file.name}' cannot be used: {fault}")
 
 
 def _listened(file: Path, rules: ClipRules) -> _Sound:

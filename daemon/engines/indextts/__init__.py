@@ -17,9 +17,9 @@ __all__ = ["SPECS"]
 
 def _load(version: str, weights: Weights, settings: EngineSettings) -> Engine:
     """Heavy: torch and upstream's code come with the version's module, into a process that was prepared for them."""
-    require(weights, settings.model_dir)  # before the seconds that torch takes
+    model_dir = require(weights, settings.model_dir)  # before the seconds that torch takes
     upstream.prepare(settings.cache_dir)
-    engine: Engine = upstream.module(f"{__name__}.{version}").load(settings)
+    engine: Engine = upstream.module(f"{__name__}.{version}").load(settings, model_dir)
     return engine
 
 

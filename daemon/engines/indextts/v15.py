@@ -22,7 +22,6 @@ from daemon.engines.indextts.decode import Groups, Row, Tensor, decode, warn_of_
 from daemon.engines.indextts.files import WEIGHTS_15
 from daemon.engines.indextts.options import IndexSettings, Options15
 from daemon.engines.indextts.voices import RULES_15, Voice, Voices
-from daemon.engines.weights import require
 
 _MUTE = "the model made no speech of this segment; another seed, or other words, may help"
 
@@ -231,14 +230,16 @@ def _tokens(utterance: Utterance) -> list[str]:
     return tokens
 
 
-def load(settings: EngineSettings) -> Engine:
+def load(settings: EngineSettings, model_dir: Path) -> Engine:
     """The engine, in some seconds.
+
+    Args:
+        model_dir: its weights, found whole as far as a glance can tell.
 
     Raises:
         EngineUnavailable: packages, weights or the device are missing or wrong.
     """
     options = IndexSettings.model_validate(dict(settings.options))
-    model_dir = require(WEIGHTS_15, settings.model_dir)
     device = gpu.choose_device(settings.device)
     precision = gpu.choose_precision(options.precision, device, auto="fp16")
     upstream.read_texts_with_wetext(upstream.module("indextts.utils.front"))

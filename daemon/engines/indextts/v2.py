@@ -20,7 +20,6 @@ from daemon.engines.indextts.files import WEIGHTS_2
 from daemon.engines.indextts.options import IndexSettings, Options2
 from daemon.engines.indextts.relay import Question
 from daemon.engines.indextts.voices import Voice
-from daemon.engines.weights import require
 from daemon.errors import EngineUnavailable
 
 #: Where upstream keeps what it computed from the last recording, of the voice and of the feeling.
@@ -77,14 +76,16 @@ class Engine2(EmotionalEngine):
         return self._tts.gpt.get_conditioning(question.given[0].transpose(1, 2), question.named["cond_lengths"])
 
 
-def load(settings: EngineSettings) -> Engine:
+def load(settings: EngineSettings, model_dir: Path) -> Engine:
     """IndexTTS 2 from the folder `engine.model_dir`.
+
+    Args:
+        model_dir: its weights, found whole as far as a glance can tell.
 
     Raises:
         EngineUnavailable: packages, weights or the device are missing or wrong.
     """
     options = IndexSettings.model_validate(dict(settings.options))
-    model_dir = require(WEIGHTS_2, settings.model_dir)
     device = gpu.choose_device(settings.device)
     precision = gpu.choose_precision(options.precision, device, auto="fp32")
     upstream.read_texts_with_wetext(upstream.module("indextts.utils.front"))

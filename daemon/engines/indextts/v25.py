@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from daemon.engines.indextts.files import WEIGHTS_25
 from daemon.engines.indextts.options import Options25, Settings25
 from daemon.engines.indextts.relay import Question
 from daemon.engines.indextts.voices import Voice
-from daemon.engines.weights import require
 from daemon.errors import SpeechFailed
 
 
@@ -78,13 +78,15 @@ def _speakable(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
-def load(settings: EngineSettings) -> Engine:
+def load(settings: EngineSettings, model_dir: Path) -> Engine:
     """IndexTTS 2.5 from the folder `engine.model_dir`.
+
+    Args:
+        model_dir: its weights, found whole as far as a glance can tell.
 
     Raises:
         EngineUnavailable: the weights or the device are not what it needs.
     """
-    model_dir = require(WEIGHTS_25, settings.model_dir)
     options = Settings25.model_validate(dict(settings.options))
     device = gpu.choose_device(settings.device)
     precision = gpu.choose_precision(options.precision, device, auto="fp32")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from daemon.engines.base import Clip
-from daemon.engines.clips import BadClip, ClipRules, inspect
+from daemon.engines.clips import BadClip, ClipRules, judged
 
 T = TypeVar("T")
 
@@ -63,15 +63,11 @@ class Voices(Generic[T]):
         file = self._folder / f"{clip.sha256}{clip.file.suffix.lower()}"
         try:
             copy(clip, file)
-            self._judge(clip, file)
+            judged(file, self._rules, clip.file.name)
             return Voice(file, self._hear(file))
         except BaseException:
             file.unlink(missing_ok=True)
             raise
-
-    def _judge(self, clip: Clip, file: Path) -> None:
-        if fault := inspect(file, self._rules).fault:
-            raise BadClip(f"the prompt '{clip.file.name}' cannot be used: {fault}")
 
     def _forget(self) -> None:
         while len(self._kept) > self._most:
