@@ -4,68 +4,43 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from daemon.audio import Audio, silence
-from daemon.engines.base import Clip, Engine, EngineSettings, SegmentError, Utterance
+from daemon.audio import silence
+from daemon.engines.base import EngineSettings, SegmentError, Utterance
 from daemon.engines.indextts import SPECS
 from daemon.errors import EngineUnavailable, SpeechFailed
-from tests.tiny import common, qwen, sides, v2
+from tests.tiny import qwen, room2, v2
+from tests.tiny.room2 import Room2, spoken
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 SPEC = next(spec for spec in SPECS if spec.name == "indextts-2")
 
 
-def clip_of(file: Path) -> Clip:
-    return Clip(file, hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A model, the engine that has it, upstream's object of the same weights, two voices."""
-    import torch
-
-    torch.set_num_threads(1)  # several test workers share the cores
-    folder = tmp_path_factory.mktemp("indextts-2")
-    model_dir = v2.folder(tmp_path_factory)
-    engine = SPEC.load(EngineSettings(model_dir, "cpu", {"max_batch": 8}, sides.share_compiled(folder / "cache")))
+def upstream_of(model_dir: Path) -> Any:
     from indextts import infer_v2
 
     from daemon.engines.indextts.v2 import from_files
 
     with from_files(infer_v2, model_dir / "hf_cache"):
-        upstream = infer_v2.IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
-    clips = [clip_of(common.write_voice(folder / f"voice_{pitch}.wav", pitch, seconds=1.0)) for pitch in (220, 330)]
-    return SimpleNamespace(model_dir=model_dir, engine=engine, upstream=upstream, clips=clips)
+        return infer_v2.IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room2:
+    return room2.opened(tmp_path_factory, SPEC, v2.folder(tmp_path_factory), upstream_of)
 
 
 @pytest.fixture
-def say(room: SimpleNamespace) -> Callable[..., Utterance]:
-    """An utterance of a text's first segment: `say("hi", voice=1, seed=3, batched=True, num_beams=1)`."""
-
-    def make(text: str, voice: int = 0, seed: int = 1, batched: bool = False, **options: Any) -> Utterance:
-        segment = room.engine.split(text, options)[0]
-        return Utterance(segment, room.clips[voice], options, {}, seed, batched)
-
-    return make
-
-
-def samples(audio: Audio | SegmentError) -> array.array[int]:
-    assert isinstance(audio, Audio), audio
-    return array.array("h", audio.pcm)
-
-
-def spoken(engine: Engine, *utterances: Utterance) -> list[array.array[int]]:
-    return [samples(audio) for audio in engine.speak(utterances)]
+def say(room: Room2) -> Callable[..., Utterance]:
+    return room.say
 
 
 def test_segments_sound_sample_for_sample_as_upstream_and_are_joined_as_there(room):

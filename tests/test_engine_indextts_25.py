@@ -4,65 +4,40 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from daemon.audio import Audio, silence
-from daemon.engines.base import Clip, Engine, EngineSettings, Segment, SegmentError, Utterance
+from daemon.audio import silence
+from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.engines.indextts import SPECS
 from daemon.errors import EngineUnavailable, SpeechFailed
-from tests.tiny import common, qwen, sides, v25
+from tests.tiny import qwen, room2, v25
+from tests.tiny.room2 import Room2, spoken
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 SPEC = next(spec for spec in SPECS if spec.name == "indextts-2.5")
 
 
-def clip_of(file: Path) -> Clip:
-    return Clip(file, hashlib.sha256(file.read_bytes()).hexdigest())
+def upstream_of(model_dir: Path) -> Any:
+    from indextts25.infer_v2_5 import IndexTTS2
+
+    return IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A model, the engine that has it, upstream's object of the same weights, two voices."""
-    import torch
-
-    torch.set_num_threads(1)  # several test workers share the cores
-    folder = tmp_path_factory.mktemp("indextts-2.5")
-    model_dir = v25.folder(tmp_path_factory)
-    engine = SPEC.load(EngineSettings(model_dir, "cpu", {"max_batch": 8}, sides.share_compiled(folder / "cache")))
-    from indextts25.infer_v2_5 import IndexTTS2
-
-    upstream = IndexTTS2(str(model_dir / "config.yaml"), str(model_dir), device="cpu")
-    clips = [clip_of(common.write_voice(folder / f"voice_{pitch}.wav", pitch, seconds=1.0)) for pitch in (220, 330)]
-    return SimpleNamespace(model_dir=model_dir, engine=engine, upstream=upstream, clips=clips)
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room2:
+    return room2.opened(tmp_path_factory, SPEC, v25.folder(tmp_path_factory), upstream_of)
 
 
 @pytest.fixture
-def say(room: SimpleNamespace) -> Callable[..., Utterance]:
-    """An utterance of a text's first segment: `say("hi", voice=1, seed=3, batched=True, num_beams=1)`."""
-
-    def make(text: str, voice: int = 0, seed: int = 1, batched: bool = False, **options: Any) -> Utterance:
-        segment = room.engine.split(text, options)[0]
-        return Utterance(segment, room.clips[voice], options, {}, seed, batched)
-
-    return make
-
-
-def samples(audio: Audio | SegmentError) -> array.array[int]:
-    assert isinstance(audio, Audio), audio
-    return array.array("h", audio.pcm)
-
-
-def spoken(engine: Engine, *utterances: Utterance) -> list[array.array[int]]:
-    return [samples(audio) for audio in engine.speak(utterances)]
+def say(room: Room2) -> Callable[..., Utterance]:
+    return room.say
 
 
 def test_a_segment_sounds_sample_for_sample_as_upstream(room, say):
@@ -109,13 +84,13 @@ def test_codes_in_company_are_upstream_s_greedy_ones(room, say):
         assert torch.equal(decoded[index], wanted), text
 
 
-def heard_codes(room: SimpleNamespace, batch: list[Utterance]) -> list[Any]:
+def heard_codes(room: Room2, batch: list[Utterance]) -> list[Any]:
     """The codes that a batch is decoded to."""
     engine = room.engine
     return engine._groups.each([engine._asked(utterance).row for utterance in batch], engine._decode)
 
 
-def upstream_codes(room: SimpleNamespace, text: str, clip: Clip, **options: Any) -> Any:
+def upstream_codes(room: Room2, text: str, clip: Clip, **options: Any) -> Any:
     gpt, heard = room.upstream.gpt, []
     real = gpt.inference_speech
     gpt.inference_speech = lambda *args, **named: heard.append(real(*args, **named)) or heard[-1]
