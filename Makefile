@@ -19,7 +19,8 @@ run: $(VENV)/runtime.done ## run the daemon with config.yaml
 
 test: TORCH := any # a developer's CUDA build is kept
 test: setup-indextts $(VENV)/dev.done ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not listening" --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not listening and not reliability" --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m reliability --numprocesses 2
 	$(BIN)/python -m pytest -m listening
 
 check: $(VENV)/dev.done ## lint, types, and which room may import which

@@ -31,9 +31,11 @@ from daemon.notify import notify
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.schema import first_complaint
+from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
-from daemon.worker import Worker
+from daemon.troubles import Troubles
+from daemon.worker import Rooms, Worker
 
 log = logging.getLogger("indexttsd")
 
@@ -50,7 +52,7 @@ class App:
         # A queue and not an event: a signal's handler may run while this very thread holds the event's lock.
         self._endings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._asked_to_stop = False
-        self._broken = False
+        self._broken: Exception | None = None
         spec = engine_spec(config)
         with contextlib.ExitStack() as undo:
             listener = _listener(config)
@@ -65,17 +67,22 @@ class App:
 
     def _build(self, spec: EngineSpec, listener: socket.socket) -> None:
         config, store, bell = self._config, self._store, Bell()
+        self._troubles = Troubles()
+        self._space = Space(
+            [config.paths.state, config.paths.inbox, *config.output.roots], config.retention.min_free_mb
+        )
         outputs = Outputs(config.output.roots)
         prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
         if fault := prompts.fault():
             log.warning("tasks that name no prompt will be refused: %s", fault)
-        intake = Intake(store, prompts, outputs, spec, config.limits)
+        intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
         spool = Spool(config.paths.state / "spool")
         self._host = engine_host(config, spec, config.log.level)
-        rooms = (store, self._host, prompts, outputs, spool, bell)
-        self._worker = Worker(*rooms, config.worker.max_attempts, unload_after=config.engine.unload_after)
+        patience = config.worker.max_attempts
+        rooms = Rooms(store, self._host, prompts, outputs, spool, bell, patience, self._space, self._troubles)
+        self._worker = Worker(rooms, unload_after=config.engine.unload_after)
         max_bytes = config.server.max_body_bytes
-        self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell)
+        self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
         api = Api(store, intake, prompts, bell, self._health, max_bytes)
         hosts = [config.server.host, *config.server.hosts]
         self._server = Server(Guard(api.wsgi(), hosts, config.server.cors_origins), listener)
@@ -84,13 +91,18 @@ class App:
 
     def _recover(self, outputs: Outputs, spool: Spool) -> None:
         """Put right what a killed daemon left: claims without a worker, half-written files, shelves nobody needs."""
-        for orphan in self._store.recover():
+        for orphan in self._store.orphans():  # swept first: once recovered, they would not be found again
             outputs.sweep(orphan.directory, f"{orphan.task_id}-{orphan.speech}")
             log.info("%s goes on after a restart", orphan.task_id, extra={"action": "task_recovered"})
+        self._store.recover()
         spool.sweep(self._store.unfinished())
 
-    def run(self) -> int:
-        """Serve until a signal comes; the exit code."""
+    def run(self) -> None:
+        """Serve until a signal comes.
+
+        Raises:
+            Exception: what ended a room, and so the daemon.
+        """
         faulthandler.enable()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -102,7 +114,8 @@ class App:
         notify("STOPPING=1")
         log.info("stopping; what is being spoken goes on at the next start", extra={"action": "stopping"})
         self._stop(threads)
-        return 1 if self._broken else 0
+        if self._broken:
+            raise self._broken
 
     def _start(self) -> list[threading.Thread]:
         self._inbox.open()
@@ -118,9 +131,12 @@ class App:
         """A room that breaks takes the daemon down, to be started anew: half a daemon would be worse."""
         try:
             run()
-        except Exception:
-            log.critical("the %s broke; the daemon ends", name, exc_info=True, extra={"action": "room_broke"})
-            self._broken = True
+        except Exception as error:
+            foreseen = isinstance(error, IndexttsdError)
+            log.critical(
+                "the %s broke; the daemon ends: %s", name, error, exc_info=not foreseen, extra={"action": "room_broke"}
+            )
+            self._broken = self._broken or error
             self._endings.put(None)
 
     def _stop(self, threads: list[threading.Thread]) -> None:
@@ -140,7 +156,9 @@ class App:
 
     def _health(self) -> tuple[dict[str, str], str | None, int]:
         host = self._host
-        reason = None if host.state in (HostState.READY, HostState.UNLOADED) else host.reason
+        reasons = [] if host.state in (HostState.READY, HostState.UNLOADED) else [host.reason]
+        reasons += [reason for reason in (*self._troubles.sentences(), self._space.shortage()) if reason]
+        reason = "; ".join(dict.fromkeys(reasons)) or None
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
@@ -221,15 +239,21 @@ def make_folders(config: Config) -> None:
 
 
 def serve(config: Config) -> int:
-    """Run a daemon; the exit code. Raises ConfigError."""
+    """Run a daemon; the exit code.
+
+    Raises:
+        ConfigError: it cannot start, or a person must mend something before it can go on.
+        LedgerBroken: it must start anew.
+    """
     logs.set_up(config.log.level)
     try:
-        return App(config).run()
+        App(config).run()
     except IndexttsdError:
         raise
     except Exception:
         log.critical("the daemon cannot run", exc_info=True, extra={"action": "broke"})
         return 1
+    return 0
 
 
 @contextlib.contextmanager

@@ -109,6 +109,20 @@ class LimitsConfig(Strict):
     queue: int = Field(10_000, ge=1)
 
 
+class RetentionConfig(Strict):
+    """What is kept, and for how long.
+
+    Attributes:
+        tasks_days: days after its end that a task is forgotten; None: never.
+        done_files_days: days that a dropped file stays in done/; None: for ever.
+        min_free_mb: MB that must stay free where the daemon writes, or it takes nothing new.
+    """
+
+    tasks_days: float | None = Field(None, gt=0, le=36_500)
+    done_files_days: float | None = Field(None, gt=0, le=36_500)
+    min_free_mb: int = Field(64, ge=0, le=1_000_000_000)
+
+
 class LogConfig(Strict):
     """What is written to the log."""
 
@@ -126,6 +140,7 @@ class Config(Strict):
     prompts: PromptsConfig = PromptsConfig()
     inbox: InboxConfig = InboxConfig()
     limits: LimitsConfig = LimitsConfig()
+    retention: RetentionConfig = RetentionConfig()
     log: LogConfig = LogConfig()
 
     _file: Path = Path("config.yaml")

@@ -11,6 +11,26 @@ class ConfigError(IndexttsdError):
     """The operator must mend the configuration or the machine before the daemon can start."""
 
 
+class LedgerDamaged(ConfigError):
+    """The ledger's file is damaged, was emptied or was taken away; a person must put a backup in its place."""
+
+
+class MachineTrouble(IndexttsdError):
+    """The machine cannot do for now what is needed, and nobody's task is at fault: wait, and try again."""
+
+
+class LedgerUnavailable(MachineTrouble):
+    """The ledger takes no change for now: its disk is full, or somebody else holds it."""
+
+
+class StorageUnavailable(MachineTrouble):
+    """A folder cannot be written to for now: its disk is full, read-only or gone."""
+
+
+class LedgerBroken(IndexttsdError):
+    """The ledger's disk failed: what is in memory may differ from what is on it, so only a new start can go on."""
+
+
 class RequestRefused(IndexttsdError):
     """The client asked for something that cannot be had; the message says what to change."""
 

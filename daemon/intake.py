@@ -19,6 +19,7 @@ from daemon.errors import BadRequest
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.schema import first_complaint, without_nulls
+from daemon.space import Space
 from daemon.store import Store
 from daemon.tasks import MAX_SEED, BatchRequest, NewTask, Receipt, TaskRequest
 
@@ -48,22 +49,31 @@ class Intake:
 
     Args:
         spec: the configured engine's; its options are what `options` may hold.
+        space: nothing new is taken while it is short.
     """
 
     def __init__(
-        self, store: Store | None, prompts: Prompts, outputs: Outputs, spec: EngineSpec, limits: LimitsConfig
+        self,
+        store: Store | None,
+        prompts: Prompts,
+        outputs: Outputs,
+        spec: EngineSpec,
+        limits: LimitsConfig,
+        space: Space | None = None,
     ) -> None:
         self._store = store
         self._prompts = prompts
         self._outputs = outputs
         self._spec = spec
         self._limits = limits
+        self._space = space
 
     def submit(self, data: bytes, *, batch: bool, key: str | None) -> Receipt:
         """Accept the body of a POST; durable when it returns.
 
         Raises:
             BadRequest, QueueFull
+            StorageUnavailable, LedgerUnavailable: it cannot be kept for now.
         """
         body = strict_json.parse(data)
         if not isinstance(body, dict):
@@ -79,6 +89,7 @@ class Intake:
 
         Raises:
             BadRequest: with the index of the wrong object in an array.
+            StorageUnavailable, LedgerUnavailable: it cannot be kept for now.
         """
         accepted = [self._accepted(order) for order in self._orders(data, name)]
         return self._ledger().submit_drop(uid, name, accepted)
@@ -93,7 +104,7 @@ class Intake:
 
     def has_room(self) -> bool:
         """Whether the queue takes another dropped file."""
-        return self._ledger().room(self._limits.queue)
+        return self._ledger().room(self._limits.queue) and not (self._space and self._space.shortage())
 
     def _accepted(self, order: _Order) -> NewTask | Receipt:
         """A known idempotency key is answered from the ledger, whatever became of prompt, folder and limits since."""
@@ -170,6 +181,8 @@ class Intake:
         if isinstance(request, BatchRequest) and not request.overwrite:
             self._check_free(directory, request)
         if make:
+            if self._space:
+                self._space.require()
             self._outputs.make(directory, named)
         return NewTask(
             batch=isinstance(request, BatchRequest),

@@ -12,6 +12,7 @@ from typing import Self
 
 from daemon.errors import BadRequest, SpeechFailed
 from daemon.files import is_there, rename_new
+from daemon.space import trouble
 
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
 _NAME_BYTES = 255
@@ -66,12 +67,15 @@ class Outputs:
 
         Raises:
             BadRequest: it cannot.
+            StorageUnavailable: nothing can be made there for now.
         """
         try:
             with self._opened(Path(directory)) as folder:
                 if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
                     raise PermissionError(errno.EACCES, "it is not writable")
         except OSError as error:
+            if passing := trouble(error, repr(directory)):
+                raise passing from None
             raise BadRequest(f"'{key}' {directory!r} cannot be written to: {_reason(error)}") from None
 
     def existing(self, directory: str, names: Sequence[str]) -> list[str]:
@@ -94,11 +98,14 @@ class Outputs:
 
         Raises:
             SpeechFailed: the folder cannot be written to.
+            StorageUnavailable: no folder there can, for now.
         """
         try:
             with self._opened(Path(directory)) as folder, Draft(folder, temporary_name(owner)) as draft:
                 yield draft
         except OSError as error:
+            if passing := trouble(error, f"a file in {directory!r}"):
+                raise passing from None
             raise SpeechFailed(f"{directory!r} cannot be written to: {_reason(error)}") from None
 
     def sweep(self, directory: str, owner: str) -> None:
@@ -199,6 +206,7 @@ def _step_into(descriptor: int, part: str, *, make: bool) -> int:
     if make:
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, dir_fd=descriptor)
+            os.fsync(descriptor)  # a whole file in a folder that a power cut takes away is lost as well
     return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
 
 

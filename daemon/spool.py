@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.audio import Audio
+from daemon.space import trouble
 
 #: Head of a kept segment: magic, sample rate in Hz, SHA-256 of the samples that follow.
 _HEAD = struct.Struct("!4sI32s")
@@ -38,7 +39,11 @@ class Spool:
 
 
 class Shelf:
-    """The finished segments of one speech, and the plan they follow."""
+    """The finished segments of one speech, and the plan they follow.
+
+    Raises:
+        StorageUnavailable: whenever something is to be kept and the disk takes nothing for now.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,7 +61,6 @@ class Shelf:
 
     def keep_plan(self, key: str, segments: list[dict[str, Any]]) -> None:
         """Keep how the text was cut: a resume never cuts again."""
-        self._folder.mkdir(exist_ok=True)
         self._write("plan.json", json.dumps({"key": key, "segments": segments}).encode())
 
     def keep(self, index: int, audio: Audio) -> None:
@@ -86,5 +90,9 @@ class Shelf:
     def _write(self, name: str, data: bytes) -> None:
         # No fsync: a torn segment is recognised by its hash and spoken again.
         part = self._folder / f"{name}.part"
-        part.write_bytes(data)
-        os.replace(part, self._folder / name)  # noqa: PTH105
+        try:
+            self._folder.mkdir(exist_ok=True)
+            part.write_bytes(data)
+            os.replace(part, self._folder / name)  # noqa: PTH105
+        except OSError as error:
+            raise trouble(error, f"the spool {self._folder.parent}") or error from None

@@ -17,6 +17,24 @@ from tests.live import LiveDaemon
 from tests.workshop import MISBEHAVING, Workshop, make_host, open_workshop
 
 
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says what a test did to the daemon and what came of it, for the table at the end of the run."""
+    return lambda sentence: record_property(_TOLD, sentence)
+
+
+_TOLD = "told"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    told = [(report.nodeid, said) for report in reports for key, said in report.user_properties if key == _TOLD]
+    if told:
+        terminalreporter.section("what was broken, and what came of it")
+    for nodeid, said in sorted(told):
+        terminalreporter.write_line(f"{nodeid.rpartition('::')[2]}: {said}")
+
+
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     """A running daemon with the tone engine, shared by a module's tests."""

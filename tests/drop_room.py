@@ -19,6 +19,7 @@ from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.store import Store
+from daemon.troubles import Troubles
 from tests.bad_payloads import as_json
 from tests.live import write_wav
 
@@ -51,7 +52,7 @@ class DropRoom:
         prompts = Prompts(folder / "prompts", "random")
         intake = Intake(self.store, prompts, Outputs([self.outputs]), SPEC, limits)
         config = InboxConfig(settle_seconds=settle, rescan_seconds=rescan)
-        self.inbox = Inbox(self.folder, config, MAX_BYTES, intake, self.store, self.bell)
+        self.inbox = Inbox(self.folder, config, MAX_BYTES, intake, self.store, self.bell, Troubles())
         self.inbox.open()
 
     def close(self) -> None:

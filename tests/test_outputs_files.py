@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from daemon.errors import SpeechFailed
+from daemon.errors import SpeechFailed, StorageUnavailable
 from daemon.outputs import temporary_name
 from tests.output_files import names, publish
 
@@ -40,9 +40,9 @@ def test_what_is_not_published_is_removed(outputs, root):
     assert names(root) == []
 
 
-def test_a_full_disk_fails_the_speech_with_a_sentence_and_leaves_nothing(outputs, root):
+def test_a_full_disk_is_no_fault_of_the_speech_and_leaves_nothing(outputs, root):
     with (
-        pytest.raises(SpeechFailed, match="cannot be written to: No space left"),
+        pytest.raises(StorageUnavailable, match="cannot be written for now: No space left"),
         outputs.draft(str(root), "t") as draft,
     ):
         full = os.open("/dev/full", os.O_WRONLY)

@@ -198,7 +198,8 @@ def test_a_file_published_just_before_a_crash_is_recognised_as_its_own(shop, led
         connection.execute("UPDATE speeches SET state = 'processing'")
         connection.execute("UPDATE tasks SET state = 'processing', finished_at = NULL")
     connection.close()
-    assert len(shop.store.recover()) == 1
+    assert len(shop.store.orphans()) == 1
+    shop.store.recover()
     shop.work_off()
     assert shop.view(task_id)["status"] == "completed"
     assert shop.files() == [f"{task_id}.wav"]

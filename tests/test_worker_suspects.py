@@ -11,7 +11,6 @@ from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import HostState
 from daemon.tasks import BATCH_MODE, State
 from daemon.worker.fate import Unsettled, settle
-from daemon.worker.rooms import Rooms
 from tests.live import until
 from tests.workshop import VOICES, make_host, rows
 
@@ -126,12 +125,11 @@ def test_a_daemon_killed_in_a_call_charges_nobody_and_finds_the_culprit(make_dae
 
 def test_a_speech_lost_meanwhile_does_not_end_the_worker(make_workshop, caplog):
     shop = make_workshop()
-    rooms = Rooms(shop.store, shop.host, shop.prompts, None, shop.spool, shop.bell, 3)
     for error in (SpeechFailed("no"), EngineDied("gone"), OSError("full")):
         [task_id] = shop.add("Hello.")
         claimed = shop.store.claim()
         shop.store.complete(claimed, 1.0)
-        settle(rooms, claimed, error)
+        settle(shop.rooms, claimed, error)
         assert shop.store.task(task_id).state is State.COMPLETED
     assert caplog.text.count("is no longer in this worker's hands") == 3
 

@@ -14,10 +14,12 @@ from daemon.engines.base import EngineSettings
 from daemon.host import Host
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
+from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
 from daemon.tasks import view
-from daemon.worker import Worker
+from daemon.troubles import Troubles
+from daemon.worker import Rooms, Worker
 from tests.live import PATIENCE, new_task, write_wav
 
 MISBEHAVING = {"fail_on": "FAIL", "crash_on": "CRASH"}
@@ -38,6 +40,8 @@ class Workshop(SimpleNamespace):
     spool: Spool
     bell: Bell
     worker: Worker
+    rooms: Rooms
+    troubles: Troubles
     out: Path
 
     def add(self, *texts, **values):
@@ -68,9 +72,12 @@ def open_workshop(folder, store, host, max_attempts=3, unload_after=None):
             write_wav(prompts / name, level=level)
         out.mkdir(parents=True)
     spool, bell = Spool(folder / "spool"), Bell()
-    rooms = (store, host, Prompts(prompts, "random"), Outputs([out.parent]), spool, bell)
-    worker = Worker(*rooms, max_attempts, unload_after=unload_after)
-    return Workshop(store=store, host=host, spool=spool, bell=bell, worker=worker, out=out, prompts=rooms[2])
+    voices, troubles = Prompts(prompts, "random"), Troubles()
+    outputs, space = Outputs([out.parent]), Space([folder], 0)
+    rooms = Rooms(store, host, voices, outputs, spool, bell, max_attempts, space, troubles)
+    worker = Worker(rooms, unload_after=unload_after)
+    made = {"store": store, "host": host, "spool": spool, "bell": bell, "prompts": voices, "troubles": troubles}
+    return Workshop(**made, worker=worker, out=out, rooms=rooms)
 
 
 def samples(file):

@@ -13,14 +13,26 @@ from daemon import strict_json
 from daemon.api import sound
 from daemon.api.answers import error_body, incident
 from daemon.bell import Bell
-from daemon.errors import BadRequest, Conflict, Forbidden, NotFound, QueueFull, RequestRefused, TooLarge
+from daemon.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    IndexttsdError,
+    LedgerBroken,
+    LedgerDamaged,
+    MachineTrouble,
+    NotFound,
+    QueueFull,
+    RequestRefused,
+    TooLarge,
+)
 from daemon.intake import Intake
 from daemon.prompts import Prompts
 from daemon.store import Store
 from daemon.tasks import STATUS_WORDS, State, parse_id, view
 
 #: Error -> HTTP status; the nearest class in the error's ancestry decides.
-STATUS: Mapping[type[RequestRefused], int] = {
+STATUS: Mapping[type[IndexttsdError], int] = {
     BadRequest: 400,
     Forbidden: 403,
     NotFound: 404,
@@ -28,6 +40,9 @@ STATUS: Mapping[type[RequestRefused], int] = {
     TooLarge: 413,
     QueueFull: 429,
     RequestRefused: 400,
+    MachineTrouble: 503,
+    LedgerBroken: 503,
+    LedgerDamaged: 503,
 }
 _RETRY_AFTER_SECONDS = 30
 _PAGE, _LARGEST_PAGE = 100, 1000
@@ -163,7 +178,7 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
     def answer(**arguments: str) -> object:
         try:
             result = callback(**arguments)
-        except RequestRefused as error:
+        except tuple(STATUS) as error:
             return _refusal(error)
         except bottle.HTTPResponse:
             raise
@@ -177,9 +192,9 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
     return answer
 
 
-def _refusal(error: RequestRefused) -> bottle.HTTPResponse:
+def _refusal(error: IndexttsdError) -> bottle.HTTPResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if isinstance(error, QueueFull) else {}
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
     return _json_response(status, str(error), **headers)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon import strict_json
 from daemon.bell import Bell
 from daemon.config import InboxConfig
-from daemon.errors import BadRequest, ConfigError, RequestRefused
+from daemon.errors import BadRequest, ConfigError, LedgerBroken, LedgerDamaged, MachineTrouble, RequestRefused
 from daemon.files import rename_new
 from daemon.inbox.archive import Archive, shortened
 from daemon.inbox.bell_wire import BellWire
@@ -23,6 +23,7 @@ from daemon.inbox.looks import Look, Settling, being_written, is_ignored, read_d
 from daemon.intake import Intake
 from daemon.store import Drop, Store
 from daemon.tasks import State, Task, timestamp, view
+from daemon.troubles import Troubles
 
 log = logging.getLogger("indexttsd.inbox")
 
@@ -38,7 +39,14 @@ class Inbox:
     """
 
     def __init__(
-        self, folder: Path, config: InboxConfig, max_bytes: int, intake: Intake, store: Store, bell: Bell
+        self,
+        folder: Path,
+        config: InboxConfig,
+        max_bytes: int,
+        intake: Intake,
+        store: Store,
+        bell: Bell,
+        troubles: Troubles,
     ) -> None:
         self._folder = folder
         self._claimed = Claimed(folder)
@@ -49,6 +57,7 @@ class Inbox:
         self._intake = intake
         self._store = store
         self._bell = bell
+        self._troubles = troubles
         self._wire = BellWire(folder, bell)
         self._settling = Settling(config.settle_seconds)
         self._stop = threading.Event()
@@ -94,9 +103,12 @@ class Inbox:
         """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due."""
         try:
             self.scan()
-        except OSError as error:
-            log.error("the inbox cannot be looked through: %s", error, extra={"action": "scan_failed"})
+        except (OSError, MachineTrouble) as error:
+            self._troubles.tell(
+                "inbox", f"it cannot be looked through: {error}" if isinstance(error, OSError) else str(error)
+            )
             return self._rescan_seconds
+        self._troubles.over("inbox")
         return min(self._rescan_seconds, self._settling.wait())
 
     def scan(self) -> None:
@@ -220,6 +232,8 @@ class Inbox:
         """One file that cannot be handled must keep neither the others waiting nor the daemon from starting."""
         try:
             yield
+        except (MachineTrouble, LedgerBroken, LedgerDamaged):  # not about this file
+            raise
         except Exception as error:
             if name not in self._stuck:  # it is tried again and again, and told once
                 foreseen = isinstance(error, OSError)

@@ -3,5 +3,6 @@ fault means.
 """
 
 from daemon.worker.loop import Worker
+from daemon.worker.rooms import Rooms
 
-__all__ = ["Worker"]
+__all__ = ["Rooms", "Worker"]

@@ -8,11 +8,11 @@ from operator import attrgetter
 
 from daemon.audio import Audio
 from daemon.engines.base import SegmentError
-from daemon.errors import EngineUnavailable, SpeechFailed
+from daemon.errors import SpeechFailed, StorageUnavailable
 from daemon.host import Facts, Spoken
 from daemon.store import Claim, Gain
 from daemon.tasks import BATCH_MODE
-from daemon.worker.fate import Cancelled, SetAside, Unsettled, fate_of, settle
+from daemon.worker.fate import HOPELESS, TO_WAIT_FOR, Cancelled, SetAside, fate_of, insist, settle
 from daemon.worker.picking import Row, pick
 from daemon.worker.rooms import Rooms
 from daemon.worker.work import Work, plan, publish
@@ -31,8 +31,8 @@ class Crew:
     """Speaks `lead`, and in `批次推理` others of its priority with it; a suspect is spoken alone.
 
     Raises:
-        EngineUnavailable: from `work`; nothing stays claimed.
-        Unsettled: from `work`.
+        EngineUnavailable, MachineTrouble: from `work`; nothing stays claimed.
+        LedgerBroken, LedgerDamaged, Unsettled: from `work`; the daemon ends.
     """
 
     def __init__(self, rooms: Rooms, facts: Facts, lead: Claim) -> None:
@@ -55,11 +55,11 @@ class Crew:
                 self._heed()
                 self._speak()
                 self._publish()
-        except Unsettled:
+        except HOPELESS:
             raise
         except Exception as error:
             self._disband(error)
-            if isinstance(error, EngineUnavailable):
+            if isinstance(error, TO_WAIT_FOR):
                 raise
 
     def _enlist(self, claimed: Claim) -> None:
@@ -126,9 +126,12 @@ class Crew:
             gains.append(
                 Gain(work.claimed, segments=int(fault is None), audio_seconds=_seconds(result), process_time=took)
             )
-        self._rooms.store.advance(*gains)
+        insist(self._rooms, lambda: self._rooms.store.advance(*gains))
         for work, fault in faults.items():
             self._dismiss(work, fault)
+        for fault in faults.values():
+            if isinstance(fault, TO_WAIT_FOR):
+                raise fault
 
     def _publish(self) -> None:
         for work in [work for work in self._works if not work.missing]:
@@ -152,7 +155,7 @@ def _keep(work: Work, index: int, result: Audio | SegmentError) -> Exception | N
         return SpeechFailed(result.message)
     try:
         work.keep(index, result)
-    except OSError as error:
+    except (OSError, StorageUnavailable) as error:
         return error
     return None
 

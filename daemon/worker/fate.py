@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
+from daemon.errors import (
+    EngineDied,
+    EngineUnavailable,
+    LedgerBroken,
+    LedgerDamaged,
+    LedgerUnavailable,
+    MachineTrouble,
+    SpeechFailed,
+)
 from daemon.store import Claim, ClaimLost
-from daemon.worker.rooms import Rooms
+from daemon.worker.rooms import SUBJECT, Rooms
 
 log = logging.getLogger("indexttsd.worker")
+
+
+#: How often the ledger is asked again to take what became of a speech. Seconds.
+_PATIENCE = 1.0
 
 
 class Cancelled(Exception):
@@ -29,19 +41,27 @@ class Unsettled(Exception):
     """The ledger did not take what became of a speech, which stays claimed: only a new start puts that right."""
 
 
+#: Nothing can be spoken for now: the loop waits and tries again.
+TO_WAIT_FOR = (EngineUnavailable, MachineTrouble)
+#: The ledger cannot be told any more: the daemon ends, and its next start recovers.
+HOPELESS = (LedgerBroken, LedgerDamaged, Unsettled)
+
+
 @contextlib.contextmanager
 def fate_of(rooms: Rooms, claimed: Claim) -> Iterator[None]:
     """End or give back the speech as the error that comes out of the block demands.
 
     Raises:
-        EngineUnavailable: it is given back, and no other can be spoken either.
-        Unsettled
+        EngineUnavailable, MachineTrouble: it is given back, and no other can be spoken either.
+        LedgerBroken, LedgerDamaged, Unsettled: it stays claimed; the daemon ends.
     """
     try:
         yield
+    except HOPELESS:
+        raise
     except Exception as error:
         settle(rooms, claimed, error)
-        if isinstance(error, EngineUnavailable):
+        if isinstance(error, TO_WAIT_FOR):
             raise
 
 
@@ -52,15 +72,35 @@ def settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool = Fa
         company: others were at work with it, so that it is not known whose fault a fault of ours was.
 
     Raises:
-        Unsettled
+        LedgerBroken, LedgerDamaged, Unsettled
     """
     try:
-        _settle(rooms, claimed, error, company=company)
+        insist(rooms, lambda: _settle(rooms, claimed, error, company=company))
     except ClaimLost as lost:
         log.warning("%s", lost)
+    except HOPELESS:
+        raise
     except Exception as broken:
         raise Unsettled(f"{claimed.task_id} stays claimed: {broken}") from broken
     rooms.bell.ring()
+
+
+def insist(rooms: Rooms, change: Callable[[], None]) -> None:
+    """Have the ledger take a change, however long its disk is full; nobody's attempts suffer from that.
+
+    Raises:
+        Unsettled: the daemon stops meanwhile.
+        LedgerBroken, LedgerDamaged, ClaimLost
+    """
+    while True:
+        try:
+            change()
+        except LedgerUnavailable as error:
+            rooms.troubles.tell(SUBJECT, str(error))
+            if rooms.stop.wait(_PATIENCE):
+                raise Unsettled(f"stopped while the ledger took no change: {error}") from None
+        else:
+            return
 
 
 def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:
@@ -70,7 +110,7 @@ def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) ->
         case Cancelled():
             rooms.spool.shelf(claimed.speech).clear()
             rooms.store.end_cancelled(claimed)
-        case SetAside() | EngineUnavailable() | ClaimLost():  # of a crew, only one claim was lost
+        case SetAside() | EngineUnavailable() | MachineTrouble() | ClaimLost():  # of a crew, only one claim was lost
             rooms.store.give_back(claimed)
         case EngineDied():
             rooms.store.give_back(claimed, str(error))

@@ -5,15 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from daemon.bell import Bell
-from daemon.errors import EngineUnavailable
-from daemon.host import Host, HostState
-from daemon.outputs import Outputs
-from daemon.prompts import Prompts
-from daemon.spool import Spool
-from daemon.store import Store
+from daemon.host import HostState
 from daemon.worker.crew import Crew
-from daemon.worker.rooms import Rooms
+from daemon.worker.fate import TO_WAIT_FOR, Unsettled
+from daemon.worker.rooms import SUBJECT, Rooms
 
 log = logging.getLogger("indexttsd.worker")
 
@@ -27,23 +22,11 @@ class Worker:
     """Owns the engine and works through the ledger.
 
     Args:
-        max_attempts: how often a speech may take the engine down before it is given up.
         unload_after: idle seconds after which the engine is unloaded until a task waits; None or 0: never.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        host: Host,
-        prompts: Prompts,
-        outputs: Outputs,
-        spool: Spool,
-        bell: Bell,
-        max_attempts: int,
-        *,
-        unload_after: float | None = None,
-    ) -> None:
-        self._rooms = Rooms(store, host, prompts, outputs, spool, bell, max_attempts)
+    def __init__(self, rooms: Rooms, *, unload_after: float | None = None) -> None:
+        self._rooms = rooms
         self._unload_after = unload_after or None
         self._idle_since: float | None = None
 
@@ -60,10 +43,16 @@ class Worker:
             try:
                 busy = self.step()
                 patience = _FIRST_PATIENCE
-            except EngineUnavailable as error:
+                self._rooms.troubles.over(SUBJECT)
+            except Unsettled as error:
+                if not self._rooms.stop.is_set():
+                    raise
+                log.warning("%s", error, extra={"action": "unsettled"})
+                break
+            except TO_WAIT_FOR as error:
                 if self._rooms.stop.is_set():
                     break
-                log.error("%s (next try in %g s)", error, patience, extra={"action": "engine_unavailable"})
+                self._rooms.troubles.tell(SUBJECT, str(error))
                 self._rooms.stop.wait(patience)
                 patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
             if busy:
@@ -76,13 +65,14 @@ class Worker:
         """Speak the next waiting speech, and others with it; False if there is nothing to do.
 
         Raises:
-            EngineUnavailable: there is no engine to speak with; nothing stays claimed.
+            EngineUnavailable, MachineTrouble: nothing can be spoken for now; nothing stays claimed.
         """
         host, store = self._rooms.host, self._rooms.store
         if host.state is HostState.UNLOADED and not store.waits():
             return False
         facts = host.load()
         listened = self._listen()
+        self._rooms.space.require()
         lead = store.claim()
         if lead is None:
             return listened

@@ -9,8 +9,13 @@ from daemon.bell import Bell
 from daemon.host import Host
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
+from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
+from daemon.troubles import Troubles
+
+#: As whom the worker tells its troubles.
+SUBJECT = "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Rooms:
 
     Attributes:
         max_attempts: how often a speech may take the engine down before it is given up.
+        space: whether there is room for what is spoken. troubles: where the worker tells why it waits.
         stop: set when the daemon is being stopped.
     """
 
@@ -29,4 +35,6 @@ class Rooms:
     spool: Spool
     bell: Bell
     max_attempts: int
+    space: Space
+    troubles: Troubles
     stop: threading.Event = field(default_factory=threading.Event)
