@@ -11,8 +11,13 @@ import click
 from daemon.cli import cli
 from daemon.errors import ConfigError, DaemonUnreachable, IndexttsdError
 
-#: Error -> exit code (sysexits.h where it has one); every other error of ours is 1.
+#: Error, with all below it in the tree -> exit code (sysexits.h where it has one); every other error of ours is 1.
 EXIT_CODES: Mapping[type[IndexttsdError], int] = {ConfigError: 78, DaemonUnreachable: 69}
+
+
+def exit_code(error: IndexttsdError) -> int:
+    """What a command that ends with this error exits with."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 
 def main() -> None:
@@ -21,7 +26,7 @@ def main() -> None:
         cli(prog_name="indexttsd")
     except IndexttsdError as error:
         click.echo(f"indexttsd: {error}", err=True)
-        sys.exit(EXIT_CODES.get(type(error), 1))
+        sys.exit(exit_code(error))
     except BrokenPipeError:  # `indexttsd tasks | head`
         sys.stderr.close()
         sys.exit(0)

@@ -11,6 +11,10 @@ class ConfigError(IndexttsdError):
     """The operator must mend the configuration or the machine before the daemon can start."""
 
 
+class InUse(ConfigError):
+    """Another indexttsd owns this folder."""
+
+
 class LedgerDamaged(ConfigError):
     """The ledger's file is damaged, was emptied or was taken away; a person must put a backup in its place."""
 

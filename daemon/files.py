@@ -8,7 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, InUse
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -54,7 +54,8 @@ def lock(file: Path, what: str) -> int:
     """Hold `file` locked until the returned descriptor is closed or this process ends.
 
     Raises:
-        ConfigError: another process holds it, or it cannot be locked at all; `what` names what it guards.
+        InUse: another process holds it; `what` names what it guards.
+        ConfigError: it cannot be locked at all.
     """
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -64,7 +65,7 @@ def lock(file: Path, what: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise ConfigError(f"another indexttsd is using {what}; stop it, or configure another folder") from None
+        raise InUse(f"another indexttsd is using {what}; stop it, or configure another folder") from None
     except OSError as error:  # a network file system without locks
         os.close(descriptor)
         raise ConfigError(f"{what} cannot be used: {file} cannot be locked: {error.strerror}") from None

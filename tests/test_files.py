@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from daemon import files
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, InUse
 from daemon.files import lock, rename_new
 
 
@@ -82,7 +82,7 @@ def test_a_name_that_is_not_utf8_is_renamed_as_it_is(tmp_path):
 
 def test_a_lock_has_one_owner_until_it_is_closed(tmp_path):
     held = lock(tmp_path / "lock", "the thing")
-    with pytest.raises(ConfigError, match="another indexttsd is using the thing; stop it"):
+    with pytest.raises(InUse, match="another indexttsd is using the thing; stop it"):
         lock(tmp_path / "lock", "the thing")
     os.close(held)
     os.close(lock(tmp_path / "lock", "the thing"))
@@ -95,7 +95,7 @@ def test_a_lock_is_free_again_when_its_process_was_killed(tmp_path):
         [sys.executable, "-c", code, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:
         owner.stdout.readline()
-        with pytest.raises(ConfigError, match="another indexttsd"):
+        with pytest.raises(InUse, match="another indexttsd"):
             lock(tmp_path / "lock", "it")
         owner.kill()
     os.close(lock(tmp_path / "lock", "it"))

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from daemon.__main__ import EXIT_CODES, main
-from daemon.errors import ConfigError, DaemonUnreachable
+from daemon.__main__ import EXIT_CODES, exit_code, main
+from daemon.errors import ConfigError, DaemonUnreachable, InUse, LedgerBroken, LedgerDamaged, LedgerUnavailable
 from tests.live import free_port
 
 
@@ -32,6 +32,13 @@ def here(tmp_path, monkeypatch):
 
 def test_the_exit_codes_are_those_of_the_contract():
     assert {ConfigError: 78, DaemonUnreachable: 69} == EXIT_CODES
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InUse, 78), (LedgerDamaged, 78), (LedgerBroken, 1), (LedgerUnavailable, 1)]
+)
+def test_an_error_exits_as_the_one_above_it_in_the_tree(error, code):
+    assert exit_code(error("why")) == code
 
 
 @pytest.mark.parametrize(
