@@ -30,7 +30,7 @@ from sqlalchemy import (
 from daemon.tasks import State
 
 #: The newest revision in `migrations/versions`.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData()
 
@@ -126,4 +126,5 @@ drop_tasks = Table(
     Column("uid", ForeignKey("drops.uid"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("task", ForeignKey("tasks.id"), nullable=False),
+    Index("drop_tasks_of_task", "task"),
 )
