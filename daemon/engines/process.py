@@ -7,7 +7,6 @@ Every answer tells how much memory the process holds.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import faulthandler
 import logging
@@ -28,11 +27,11 @@ from daemon.engines import SPECS, noise
 from daemon.engines.base import Clip, Engine, EngineSettings, EngineSpec, Segment, SegmentError, Utterance
 from daemon.engines.clips import ClipRules, Verdict, inspect
 from daemon.errors import EngineUnavailable, SpeechFailed
+from daemon.offspring import die_with
 from daemon.schema import first_complaint
 
 log = logging.getLogger("indexttsd.engine")
 
-_PR_SET_PDEATHSIG = 1
 #: Exit status of a process that can speak no more: a GPU's context cannot be had anew within it.
 GAVE_UP = 70
 
@@ -45,7 +44,7 @@ def main() -> None:
     """Serve the socket given on the command line until it closes."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     faulthandler.enable()
-    _die_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle; it lets a segment finish
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with socket.socket(fileno=descriptor) as line:
@@ -58,13 +57,6 @@ def main() -> None:
             sys.exit(1)
 
 
-def _die_with(parent: int) -> None:
-    """Let the kernel kill this process when the thread that started it is gone (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the call above
-        os._exit(1)
-
-
 def _serve(line: socket.socket) -> None:
     request, _ = wire.receive(line)
     logs.set_up(request["log_level"])
@@ -73,14 +65,15 @@ def _serve(line: socket.socket) -> None:
         spec = SPECS[request["name"]]
         engine = spec.load(_settings(request))
     except EngineUnavailable as error:
-        wire.send(line, {"unavailable": str(error)})
+        wire.send(line, {"call": request["call"], "unavailable": str(error)})
         return
     except Exception as error:
         log.exception("the engine could not be loaded")
-        wire.send(line, {"unavailable": f"the engine could not be loaded: {_named(error)}"})
+        unavailable = f"the engine could not be loaded: {_named(error)}"
+        wire.send(line, {"call": request["call"], "unavailable": unavailable})
         return
     facts = {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")}
-    wire.send(line, {"facts": facts, "memory": _memory(engine)})
+    wire.send(line, {"call": request["call"], "facts": facts, "memory": _memory(engine)})
     # The test tone judges recordings only when it is told to.
     _answer_calls(line, engine, spec, getattr(engine, "clip_rules", spec.clip_rules))
 
@@ -97,7 +90,7 @@ def _answer_calls(line: socket.socket, engine: Engine, spec: EngineSpec, rules: 
             answer, blob = answers[call["do"]](call)
         except _GaveUp as error:
             _give_up(line, str(error))
-        wire.send(line, answer | {"memory": _memory(engine)}, blob)
+        wire.send(line, answer | {"call": call["call"], "memory": _memory(engine)}, blob)
 
 
 def _give_up(line: socket.socket, reason: str) -> NoReturn:
@@ -209,7 +202,8 @@ def _clip(item: Mapping[str, str]) -> Clip:
 
 
 def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    # A file's name may hold bytes that are no UTF-8, and the ledger takes none.
+    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
 
 
 if __name__ == "__main__":
