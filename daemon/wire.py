@@ -10,12 +10,16 @@ from typing import Any
 
 _HEAD = struct.Struct("!4sII")
 _MAGIC = b"itts"
-#: Longest JSON and longest blob of one frame, bytes: anything above is garbage on the line.
-MAX_BYTES = 1 << 30
+#: Longest JSON of one frame, bytes: anything above is garbage on the line.
+_LONGEST_TEXT = 256 << 20
 
 
 class WireBroken(Exception):
     """The other side is gone or does not speak the protocol."""
+
+
+class Garbage(WireBroken):
+    """What came is no frame; nothing that follows can be understood."""
 
 
 def send(line: socket.socket, message: dict[str, Any], blob: bytes = b"") -> None:
@@ -30,31 +34,37 @@ def send(line: socket.socket, message: dict[str, Any], blob: bytes = b"") -> Non
         line.sendall(blob)
 
 
-def receive(line: socket.socket, timeout: float | None = None) -> tuple[dict[str, Any], bytes]:
+def receive(
+    line: socket.socket, timeout: float | None = None, *, longest_blob: int = 0
+) -> tuple[dict[str, Any], bytes]:
     """Wait for one frame, at most `timeout` seconds for all of it.
+
+    Args:
+        longest_blob: bytes; a frame with a longer one is garbage.
 
     Raises:
         TimeoutError: it did not come in time.
-        WireBroken: the line was closed, or carries garbage.
+        WireBroken: the line was closed.
+        Garbage: something else than a frame came.
     """
     usual = line.gettimeout()
     try:
-        text, blob = _frame(line, None if timeout is None else time.monotonic() + timeout)
+        text, blob = _frame(line, None if timeout is None else time.monotonic() + timeout, longest_blob)
     finally:
         line.settimeout(usual)
     try:
         message = json.loads(text)
-    except ValueError:
-        raise WireBroken("garbage on the line") from None
+    except (ValueError, RecursionError):
+        raise Garbage("garbage on the line") from None
     if not isinstance(message, dict):
-        raise WireBroken("garbage on the line")
+        raise Garbage("garbage on the line")
     return message, blob
 
 
-def _frame(line: socket.socket, deadline: float | None) -> tuple[bytes, bytes]:
+def _frame(line: socket.socket, deadline: float | None, longest_blob: int) -> tuple[bytes, bytes]:
     magic, text_bytes, blob_bytes = _HEAD.unpack(_exactly(line, _HEAD.size, deadline))
-    if magic != _MAGIC or max(text_bytes, blob_bytes) > MAX_BYTES:
-        raise WireBroken("garbage on the line")
+    if magic != _MAGIC or text_bytes > _LONGEST_TEXT or blob_bytes > longest_blob:
+        raise Garbage("garbage on the line")
     return _exactly(line, text_bytes, deadline), _exactly(line, blob_bytes, deadline)
 
 

@@ -15,6 +15,7 @@ from daemon.engines import SPECS
 from daemon.engines.base import Clip, EngineSettings, Segment, SegmentError, Utterance
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
 from daemon.host import Host, HostState, Limits
+from daemon.host.answers import HEARD
 from tests.live import PATIENCE, until, write_wav
 
 
@@ -193,7 +194,7 @@ def test_a_text_with_nothing_to_say_fails_in_a_sentence(tmp_path):
 def test_a_fault_of_the_process_itself_is_in_the_log(tmp_path, prompt, capfd):
     host = make_host(tmp_path)
     with pytest.raises(EngineDied, match="the engine's process ended with status 1"):
-        host._call({"do": "nothing that is known"})
+        host._call({"do": "nothing that is known"}, HEARD)
     log = capfd.readouterr().err
     assert "CRITICAL indexttsd.engine: the engine's process broke" in log
     assert "KeyError" in log

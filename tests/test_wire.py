@@ -31,7 +31,7 @@ def test_a_frame_arrives_as_it_was_sent(line, message, blob):
     ours, theirs = line
     sender = threading.Thread(target=wire.send, args=(theirs, message, blob))
     sender.start()
-    assert wire.receive(ours, 60) == (message, blob)
+    assert wire.receive(ours, 60, longest_blob=len(blob)) == (message, blob)
     sender.join()
 
 
@@ -56,7 +56,7 @@ def test_frames_keep_their_order(line):
     ours, theirs = line
     for n in range(10):
         wire.send(theirs, {"n": n}, bytes([n]))
-    assert [wire.receive(ours) for _ in range(10)] == [({"n": n}, bytes([n])) for n in range(10)]
+    assert [wire.receive(ours, longest_blob=1) for _ in range(10)] == [({"n": n}, bytes([n])) for n in range(10)]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,15 @@ def test_frames_keep_their_order(line):
         struct.pack("!4sII", b"itts", 2, 5) + b"{}abc",
         struct.pack("!4sII", b"http", 2, 0) + b"{}",
         struct.pack("!4sII", b"itts", 2**31, 0),
-        struct.pack("!4sII", b"itts", 2, 2**31) + b"{}",
+        struct.pack("!4sII", b"itts", 2, 9) + b"{}" + bytes(9),
         struct.pack("!4sII", b"itts", 3, 0) + b"{a}",
         struct.pack("!4sII", b"itts", 2, 0) + b"\xff\xfe",
         struct.pack("!4sII", b"itts", 2, 0) + b"[]",
+        struct.pack("!4sII", b"itts", 100_000, 0) + b"[" * 100_000,
     ],
     ids=[
-        *("nothing", "half a head", "half a text", "half a blob", "another protocol", "huge text", "huge blob"),
-        *("no JSON", "no UTF-8", "no object"),
+        *("nothing", "half a head", "half a text", "half a blob", "another protocol", "huge text", "too long a blob"),
+        *("no JSON", "no UTF-8", "no object", "a tower"),
     ],
 )
 def test_what_is_no_frame_breaks_the_line(line, sent):
@@ -83,7 +84,7 @@ def test_what_is_no_frame_breaks_the_line(line, sent):
     theirs.sendall(sent)
     theirs.close()
     with pytest.raises(wire.WireBroken):
-        wire.receive(ours, 60)
+        wire.receive(ours, 60, longest_blob=8)
 
 
 @pytest.mark.parametrize("sent", [b"", struct.pack("!4sII", b"itts", 2, 0) + b"{"], ids=["silence", "half a frame"])

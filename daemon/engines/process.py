@@ -202,8 +202,7 @@ def _clip(item: Mapping[str, str]) -> Clip:
 
 
 def _named(error: Exception) -> str:
-    # A file's name may hold bytes that are no UTF-8, and the ledger takes none.
-    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -35,16 +35,18 @@ class ToneOptions(Options):
     """`engine.options`: how a segment misbehaves when its text holds the words.
 
     Attributes:
-        delay_seconds: every segment takes this long.
+        delay_seconds: every segment takes this long. load_seconds: so does loading it.
         fail_on: the engine raises. crash_on: its process dies by SIGKILL. hang_on: it never answers.
         poison_on: the engine raises and cannot go on. print_on: it prints, and draws a progress bar.
         split_crash_on: its process dies while it cuts such a text. split_poison_on: it raises then and cannot go on.
+        babble_on: it writes what follows the words, a byte per sign, where only answers belong, before the answer.
         grow_mb: every segment leaves that much memory held.
         picky: it judges recordings, as an engine would that hears them.
         plain_batch, max_batch: how many segments one call takes, of one speech and, in `批次推理`, of any speeches.
     """
 
     delay_seconds: float = Field(0.0, ge=0, le=86_400)
+    load_seconds: float = Field(0.0, ge=0, le=86_400)
     fail_on: str | None = Field(None, min_length=1)
     crash_on: str | None = Field(None, min_length=1)
     hang_on: str | None = Field(None, min_length=1)
@@ -52,6 +54,7 @@ class ToneOptions(Options):
     print_on: str | None = Field(None, min_length=1)
     split_crash_on: str | None = Field(None, min_length=1)
     split_poison_on: str | None = Field(None, min_length=1)
+    babble_on: str | None = Field(None, min_length=1)
     grow_mb: int = Field(0, ge=0, le=1024)
     picky: bool = False
     plain_batch: int = Field(1, ge=1, le=1024)
@@ -106,6 +109,8 @@ class ToneEngine:
         self._poison(text, options.poison_on)
         if options.print_on and options.print_on in text:
             _make_noise()
+        if options.babble_on and options.babble_on in text:
+            _babble(text.partition(options.babble_on)[2].encode("latin-1"))
         if options.crash_on and options.crash_on in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if options.hang_on and options.hang_on in text:
@@ -123,6 +128,12 @@ def _make_noise() -> None:
     warnings.warn("this is a warning", stacklevel=1)
 
 
+def _babble(garbage: bytes) -> None:
+    """Write to the line, whose descriptor the process was given on its command line."""
+    with open(int(sys.argv[1]), "wb", closefd=False) as line:
+        line.write(garbage)
+
+
 def _tone(seconds: float, period: int) -> bytes:
     """`seconds` of a sine that repeats every `period` samples, PCM16."""
     wave = array.array("h", (round(_AMPLITUDE * math.sin(2 * math.pi * at / period)) for at in range(period)))
@@ -132,7 +143,9 @@ def _tone(seconds: float, period: int) -> bytes:
 
 def load(settings: EngineSettings) -> Engine:
     """The engine; there is nothing to load."""
-    return ToneEngine(ToneOptions.model_validate(dict(settings.options)))
+    options = ToneOptions.model_validate(dict(settings.options))
+    time.sleep(options.load_seconds)
+    return ToneEngine(options)
 
 
 SPEC = EngineSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.host.host import Facts, Host, HostState, Limits, Spoken
+from daemon.host.answers import Facts, Spoken
+from daemon.host.host import Host, HostState, Limits
 
 __all__ = ["Facts", "Host", "HostState", "Limits", "Spoken"]

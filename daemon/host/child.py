@@ -8,9 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from daemon import wire
+from daemon.host.answers import Nonsense, plain, read
+
+T = TypeVar("T")
 
 _GOODBYE_TIMEOUT = 5
 
@@ -27,6 +32,7 @@ class Child:
     """
 
     def __init__(self) -> None:
+        self._calls = 0
         self._line, theirs = socket.socketpair()
         command = [sys.executable, "-m", "daemon.engines.process", str(theirs.fileno()), str(os.getpid())]
         with theirs:
@@ -40,21 +46,27 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    def call(self, message: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bytes]:
-        """Its answer, which must come within `timeout` seconds.
+    def call(
+        self, message: dict[str, Any], expected: TypeAdapter[T], timeout: float, *, longest_blob: int = 0
+    ) -> tuple[T, bytes]:
+        """Its answer, which must come within `timeout` seconds, be as `expected`, and bring no longer a blob.
 
         Raises:
-            ChildGone
+            ChildGone: it does not, or is not; it may still be there, and must be ended.
         """
+        self._calls += 1
         try:
             self._line.settimeout(timeout)  # a hung engine does not even read
-            wire.send(self._line, message)
-            answer, blob = wire.receive(self._line, timeout)
+            wire.send(self._line, message | {"call": self._calls})
+            answer, blob = wire.receive(self._line, timeout, longest_blob=longest_blob)
+            if "gave_up" in answer:
+                raise ChildGone(f"the engine's process gave up: {plain(str(answer['gave_up']))}")
+            # A number, for whatever came uncalled would stand for the next answer, and each answer for the next call's.
+            return read(answer, expected, self._calls), blob
         except (TimeoutError, wire.WireBroken, OSError) as error:
             raise ChildGone(self._epitaph(error, timeout)) from None
-        if "gave_up" in answer:
-            raise ChildGone(f"the engine's process gave up: {answer['gave_up']}")
-        return answer, blob
+        except Nonsense as error:
+            raise ChildGone(f"the engine's process answered nonsense ({plain(str(error))})") from None
 
     def alive(self) -> bool:
         """Whether the process is still there: it may have died while nobody spoke, which is no speech's fault."""
@@ -76,6 +88,8 @@ class Child:
     def _epitaph(self, error: Exception, timeout: float) -> str:
         if isinstance(error, TimeoutError):
             return f"the engine did not answer within {timeout:g} s"
+        if isinstance(error, wire.Garbage):
+            return "the engine's process sent what is no answer"
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(_GOODBYE_TIMEOUT)
             if status < 0:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from daemon.audio import Audio
-from daemon.engines.base import EngineSettings, EngineSpec, Segment, SegmentError, Utterance
+from pydantic import TypeAdapter
+
+from daemon.engines.base import EngineSettings, EngineSpec, Segment, Utterance
 from daemon.engines.clips import Verdict
 from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
+from daemon.host import answers
+from daemon.host.answers import Facts, Spoken
 from daemon.host.child import Child, ChildGone
+from daemon.host.deaths import Deaths
+
+A = TypeVar("A", bound=answers.Answer)
 
 log = logging.getLogger("indexttsd.host")
 
@@ -24,31 +31,18 @@ _LOAD_TIMEOUT = 900
 
 
 class HostState(StrEnum):
-    """Whether the engine can speak. STOPPED: no process. UNAVAILABLE: it could not be loaded. UNLOADED: on purpose."""
+    """Whether the engine can speak.
+
+    STOPPED: no process. UNAVAILABLE: it could not be loaded. UNLOADED: on purpose. BACKOFF: it died again and again and
+    is left alone for a while.
+    """
 
     STOPPED = "stopped"
     LOADING = "loading"
     READY = "ready"
     UNAVAILABLE = "unavailable"
     UNLOADED = "unloaded"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a loaded engine says of itself; see `daemon.engines.base.Engine`."""
-
-    sample_rate: int
-    plain_batch: int
-    max_batch: int
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """The answer to one call: a result per utterance, in order, and the engine's seconds for all."""
-
-    results: tuple[Audio | SegmentError, ...]
-    took: float
+    BACKOFF = "backoff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,9 @@ class Host:
         self._memory: dict[str, int] = {}
         self._child: Child | None = None
         self._facts: Facts | None = None
-        self._abandoned = False
+        self._deaths = Deaths()
+        self._abandoned = threading.Event()
+        self._cut_off = False
         self.state = HostState.STOPPED
         self.reason = "the engine has not been loaded yet"
 
@@ -104,17 +100,18 @@ class Host:
         return self._child.pid if self._child else None
 
     def load(self) -> Facts:
-        """The loaded engine's facts; starts and loads it first when there is none.
+        """The loaded engine's facts; starts and loads it first when there is none, after a pause if it dies every time.
 
         Raises:
             EngineUnavailable: it cannot be loaded.
         """
         if self._facts is not None and self._child is not None and self._child.alive():
             return self._facts
-        if self._facts is not None:
-            log.error("the engine's process died while it was idle; it is replaced", extra={"action": "engine_died"})
+        if self._facts is not None and not self._cut_off:
+            self._died("the engine's process died while it was idle")
         self._remove()
-        if self.state is not HostState.UNAVAILABLE:  # else its reason says more while it is tried again
+        self._back_off()
+        if self.state not in (HostState.UNAVAILABLE, HostState.BACKOFF):  # else its reason says more
             self.reason = "the engine is loading"
         self.state = HostState.LOADING
         log.info("engine %s is being loaded", self.name, extra={"action": "engine_loading"})
@@ -138,10 +135,10 @@ class Host:
             SpeechFailed: nothing in it can be spoken.
             EngineDied, EngineUnavailable
         """
-        answer, _ = self._call({"do": "split", "text": text, "options": options})
-        if "failed" in answer:
-            raise SpeechFailed(answer["failed"])
-        return [Segment(**segment) for segment in answer["segments"]]
+        answer, _ = self._call({"do": "split", "text": text, "options": options}, answers.SPLIT)
+        if isinstance(answer, answers.Failed):
+            raise SpeechFailed(answer.failed)
+        return answer.pieces()
 
     def speak(self, batch: Sequence[Utterance]) -> Spoken:
         """Speak at most `plain_batch` utterances, or `max_batch` batched ones.
@@ -151,16 +148,14 @@ class Host:
         """
         facts = self.load()
         items = [_packed(utterance) for utterance in batch]
-        answer, blob = self._call({"do": "speak", "batch": items})
-        results: list[Audio | SegmentError] = []
-        at = 0
-        for row in answer["results"]:
-            if "error" in row:
-                results.append(SegmentError(row["error"]))
-            else:
-                results.append(Audio(blob[at : at + row["bytes"]], facts.sample_rate))
-                at += row["bytes"]
-        return Spoken(tuple(results), answer["took"])
+        longest = len(batch) * answers.LONGEST_AUDIO
+        answer, blob = self._call({"do": "speak", "batch": items}, answers.SPEECH, longest_blob=longest)
+        try:
+            spoken = answer.spoken(len(batch), blob, facts.sample_rate)
+        except answers.Nonsense as error:
+            raise self._lost(f"the engine's process answered nonsense ({error})") from None
+        self._deaths.forget()
+        return spoken
 
     def inspect(self, file: Path) -> Verdict:
         """What the engine says of a recording; one that takes the process down twice is at fault.
@@ -198,9 +193,19 @@ class Host:
 
     def abandon_load(self) -> None:
         """Make a `load` that is under way fail at once, and every later one; safe from any thread."""
-        self._abandoned = True
+        self._abandoned.set()
         child = self._child
         if self.state is HostState.LOADING and child:
+            child.kill()
+
+    def cut_off(self) -> None:
+        """End the process whatever it does: the call under way, and every later one, is EngineUnavailable, for it is
+        nobody's fault; safe from any thread.
+        """
+        self._cut_off = True
+        self._abandoned.set()
+        if child := self._child:
+            log.warning("the engine's process is ended within a call", extra={"action": "engine_cut_off"})
             child.kill()
 
     def close(self) -> None:
@@ -212,39 +217,58 @@ class Host:
         self.state, self.reason = state, reason
 
     def _inspect(self, file: Path) -> Verdict:
-        answer, _ = self._call({"do": "inspect", "file": str(file)})
-        return Verdict(answer["fault"], tuple(answer["advice"]))
+        answer, _ = self._call({"do": "inspect", "file": str(file)}, answers.HEARD)
+        return Verdict(answer.fault, tuple(answer.advice))
+
+    def _back_off(self) -> None:
+        """Wait out the pause that an engine is due which dies every time."""
+        if pause := self._deaths.pause():
+            self.reason = self._deaths.sentence()
+            self.state = HostState.BACKOFF
+            log.error("%s", self.reason, extra={"action": "engine_backoff"})
+            self._abandoned.wait(pause)
 
     def _start(self) -> Facts:
         settings = dataclasses.asdict(self._settings)
         settings |= {key: str(value) for key, value in settings.items() if isinstance(value, os.PathLike)}
         try:
             self._child = Child()
-            if self._abandoned:
+            if self._abandoned.is_set():
                 raise EngineUnavailable("the daemon is being stopped")
-            answer, _ = self._child.call({"name": self.name, "log_level": self._log_level} | settings, _LOAD_TIMEOUT)
+            hello = {"name": self.name, "log_level": self._log_level} | settings
+            answer, _ = self._child.call(hello, answers.LOADED, _LOAD_TIMEOUT)
         except ChildGone as error:
             raise EngineUnavailable(f"the engine could not be loaded: {error}") from None
         except OSError as error:
             raise EngineUnavailable(f"the engine's process could not be started: {error}") from None
-        if "unavailable" in answer:
-            raise EngineUnavailable(answer["unavailable"])
-        self._memory = answer["memory"]
-        return Facts(**answer["facts"])
+        if isinstance(answer, answers.Unavailable):
+            raise EngineUnavailable(answer.unavailable)
+        self._memory = answer.memory
+        return answer.facts
 
-    def _call(self, message: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def _call(self, message: dict[str, Any], expected: TypeAdapter[A], *, longest_blob: int = 0) -> tuple[A, bytes]:
         self.load()
         if self._child is None:
             raise EngineDied("the engine's process is gone")
         try:
-            answer, blob = self._child.call(message, self._timeout)
+            answer, blob = self._child.call(message, expected, self._timeout, longest_blob=longest_blob)
         except ChildGone as error:
-            self._remove()
-            self.state, self.reason = HostState.STOPPED, str(error)
-            log.error("%s; it will be replaced", error, extra={"action": "engine_died"})
-            raise EngineDied(str(error)) from None
-        self._memory = answer["memory"]
+            raise self._lost(str(error)) from None
+        self._memory = answer.memory
         return answer, blob
+
+    def _lost(self, why: str) -> EngineDied | EngineUnavailable:
+        """The process is of no use any more; the error that says so."""
+        self._remove()
+        if self._cut_off:
+            return EngineUnavailable("the daemon is being stopped")
+        self.state, self.reason = HostState.STOPPED, why
+        self._died(why)
+        return EngineDied(why)
+
+    def _died(self, why: str) -> None:
+        self._deaths.count(why)
+        log.error("%s; it will be replaced", why, extra={"action": "engine_died"})
 
     def _remove(self, *, at_once: bool = True) -> None:
         if self._child:
