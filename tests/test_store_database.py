@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import warnings
@@ -59,7 +58,7 @@ def test_the_ledger_opens_only_its_newest_revision(ledger_file):
 
 def test_migrating_twice_changes_nothing(ledger_file):
     before = definitions(ledger_file)
-    command = [sys.executable, "-m", "daemon.store.migrations", str(ledger_file)]
+    command = [sys.executable, "-m", "daemon.store.migrations", str(ledger_file), str(os.getpid())]
     assert subprocess.run(command, check=False).returncode == 0
     assert definitions(ledger_file) == before
 
@@ -113,62 +112,6 @@ def test_a_task_outlives_the_ledger_that_took_it(ledger_file):
     again = Store(ledger_file)
     assert again.task(receipt.task_id).task_id == receipt.task_id
     again.close()
-
-
-# Files that are no ledger
-
-
-def damaged(file):
-    """A ledger whose pages after the first hold garbage."""
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("CREATE TABLE filler (x)")
-        connection.execute("INSERT INTO filler SELECT randomblob(900) FROM sqlite_master, sqlite_master")
-    size = file.stat().st_size
-    with file.open("r+b") as pages:
-        pages.seek(4096)
-        pages.write(b"\xa5" * (size - 4096))
-
-
-def foreign(file):
-    file.unlink()
-    rows(file, "CREATE TABLE songs (title TEXT)")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        (lambda file: file.write_bytes(b""), "is empty; restore a backup, or remove it"),
-        (lambda file: file.write_bytes(b"what is this? " * 1000), "is damaged or no ledger"),
-        (lambda file: file.write_bytes(b"SQLite format 3\0" + bytes(5000)), "is damaged or no ledger"),
-        (damaged, "is damaged"),
-        (foreign, "is damaged or no ledger"),
-        (lambda file: (file.unlink(), file.mkdir()), "is damaged or no ledger"),
-    ],
-    ids=["empty", "garbage", "garbage with SQLite's first words", "damaged pages", "another program's", "a folder"],
-)
-def test_a_file_that_is_no_ledger_is_refused_and_left_alone(ledger_file, spoil, sentence):
-    spoil(ledger_file)
-    before = ledger_file.read_bytes() if ledger_file.is_file() else None
-    with pytest.raises(ConfigError, match=sentence) as refused:
-        Store(ledger_file)
-    assert str(ledger_file) in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert before == (ledger_file.read_bytes() if ledger_file.is_file() else None)
-
-
-def test_a_log_without_its_ledger_is_not_played_into_a_new_one(tmp_path):
-    (tmp_path / "indexttsd.db-wal").write_bytes(b"tasks of old")
-    with pytest.raises(ConfigError, match=r"indexttsd\.db-wal is there without indexttsd\.db"):
-        Store(tmp_path / "indexttsd.db")
-
-
-def test_a_ledger_whose_making_was_cut_short_is_made_anew(tmp_path):
-    (tmp_path / "indexttsd.db.new").write_bytes(b"half a ledger")
-    (tmp_path / "indexttsd.db.new-wal").write_bytes(b"half a log")
-    store = Store(tmp_path / "indexttsd.db")
-    store.submit([new_task()], None)
-    store.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["indexttsd.db"]
 
 
 def test_a_path_may_hold_the_signs_of_addresses(tmp_path, empty_ledger):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, exc
 
 from daemon.errors import LedgerBroken, LedgerDamaged
-from daemon.store import database, faults
+from daemon.store import database, faults, looking
+
+#: Bytes of the write-ahead log above which it is begun anew even if readers must be waited for.
+LOG_BOUND = 16 << 20
 
 
 class Connections:
@@ -22,30 +26,67 @@ class Connections:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._inode = _inode(file)
+        found = file.stat()
+        self._inode = found.st_dev, found.st_ino
+        self._log_bound = LOG_BOUND
         self._writer = database.writer(file)
         self._reader = database.reader(file)
         self._over: LedgerBroken | LedgerDamaged | None = None
+        for engine in (self._writer, self._reader):  # both hold the file from now on
+            with faults.transaction(engine, str(file)) as connection:
+                connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
 
     def close(self) -> None:
-        """Close all; the readers' first, so that the last checkpoint is the writer's."""
-        self._reader.dispose()
-        self._writer.dispose()
+        """Close all. The last to close a sound ledger is the writer, which brings the whole log into it.
+
+        Of any other the log may be the best that is left: there a reader is the last, which leaves all as it is.
+        """
+        first, last = (self._writer, self._reader) if self._over else (self._reader, self._writer)
+        first.dispose()
+        last.dispose()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may change the ledger, durable at its end."""
-        if _inode(self._file) != self._inode:  # SQLite itself would go on writing into a file without a name
-            what = "was removed or replaced while it was in use"
-            self._over = LedgerDamaged(f"{self._file} {what}; {faults.RECOVER}")
+        if what := self._taken_away():
+            self._over = LedgerDamaged(f"{self._file} was {what} while it was in use; {faults.RECOVER}")
         with self._transaction(self._writer) as connection:
             yield connection
+        self._bound_log()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger."""
         with self._transaction(self._reader) as connection:
             yield connection
+
+    def _taken_away(self) -> str | None:
+        """What became of the file, if not what we did; SQLite itself would go on writing into one without a name."""
+        try:
+            found = self._file.stat()
+        except OSError:
+            return "removed"
+        if (found.st_dev, found.st_ino) != self._inode:
+            return "replaced"
+        return None if found.st_size else "emptied"
+
+    def _bound_log(self) -> None:
+        """Begin the log anew once it is large: SQLite does so by itself only when nobody reads, and polls overlap.
+
+        Readers who began earlier are waited for, briefly; when they last longer, the log may grow twice as large.
+        """
+        log = looking.log_of(self._file)
+        try:
+            if log.stat().st_size <= self._log_bound:
+                return
+            begun_anew = database.begin_log_anew(self._writer)
+        except (OSError, exc.TimeoutError):
+            return
+        except sqlite3.Error as error:  # what was committed stays so: only the next one hears of it
+            meaning = faults.meaning_of(error, str(self._file))
+            self._over = meaning if isinstance(meaning, LedgerBroken | LedgerDamaged) else self._over
+            return
+        self._log_bound = LOG_BOUND if begun_anew else 2 * self._log_bound
 
     @contextlib.contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
@@ -58,11 +99,3 @@ class Connections:
         except (LedgerBroken, LedgerDamaged) as error:
             self._over = error
             raise
-
-
-def _inode(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

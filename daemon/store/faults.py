@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Engine, exc
 
@@ -22,6 +22,9 @@ _PASSING = {
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The index of the write-ahead log lies in memory shared through a file; on a full disk it cannot grow.
 _FULL_AFTER_ALL = (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
+
+#: With which status a process of ours ends that met one of these (sysexits.h), and back.
+BY_STATUS: Mapping[int, type[IndexttsdError]] = {75: LedgerUnavailable, 74: LedgerBroken, 78: LedgerDamaged}
 
 RECOVER = "docs/reliability.md says how to put a backup in its place"
 

@@ -30,7 +30,9 @@ from sqlalchemy import (
 from daemon.tasks import State
 
 #: The newest revision in `migrations/versions`.
-REVISION = "0003"
+REVISION = "0004"
+#: What a ledger's header says of whose it is: "itts". SQLite keeps it for file(1) and for this.
+APPLICATION_ID = int.from_bytes(b"itts", "big")
 
 metadata = MetaData()
 

@@ -1,4 +1,4 @@
-"""`python -m daemon.store.migrations FILE`: bring one ledger to the newest revision."""
+"""`python -m daemon.store.migrations FILE PARENT_PID`: bring one ledger to the newest revision."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import exc
 
-from daemon.store import database
+from daemon.offspring import die_with
+from daemon.store import database, faults
 
 
 def upgrade(file: Path, revision: str = "head") -> None:
@@ -22,5 +24,20 @@ def upgrade(file: Path, revision: str = "head") -> None:
         engine.dispose()  # the last checkpoint: a new ledger is one file when it gets its name
 
 
+def main() -> None:
+    """Upgrade; a fault that means something to the daemon ends in its sentence and status."""
+    file, parent = Path(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    try:
+        upgrade(file)
+    except exc.DBAPIError as error:
+        meaning = faults.meaning_of(error.orig, str(file))
+        status = next((status for status, kind in faults.BY_STATUS.items() if isinstance(meaning, kind)), None)
+        if status is None:
+            raise
+        sys.stderr.write(f"{meaning}\n")
+        sys.exit(status)
+
+
 if __name__ == "__main__":
-    upgrade(Path(sys.argv[1]))
+    main()
