@@ -30,6 +30,7 @@ from daemon.intake import Intake
 from daemon.notify import notify
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
+from daemon.retention import Retention, SteadyClock
 from daemon.schema import first_complaint
 from daemon.space import Space
 from daemon.spool import Spool
@@ -58,9 +59,9 @@ class App:
             listener = _listener(config)
             undo.callback(listener.close)
             make_folders(config)
-            self._lock = lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
+            self._lock = own_state(config)
             undo.callback(os.close, self._lock)
-            self._store = Store(config.paths.state / "indexttsd.db")
+            self._store = Store(ledger_file(config))
             undo.callback(self._store.close)
             self._build(spec, listener)
             undo.pop_all()
@@ -83,6 +84,7 @@ class App:
         self._worker = Worker(rooms, unload_after=config.engine.unload_after)
         max_bytes = config.server.max_body_bytes
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
+        self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
         api = Api(store, intake, prompts, bell, self._health, max_bytes)
         hosts = [config.server.host, *config.server.hosts]
         self._server = Server(Guard(api.wsgi(), hosts, config.server.cors_origins), listener)
@@ -121,6 +123,7 @@ class App:
         self._inbox.open()
         self._inbox.look()
         rooms = {"http": self._server.run, "inbox": self._inbox.run, "worker": self._worker.run}
+        rooms["retention"] = self._retention.run  # last: the doors are open
         threads = [threading.Thread(target=self._watched, args=(name, run), name=name) for name, run in rooms.items()]
         for thread in threads:
             thread.daemon = True
@@ -143,6 +146,7 @@ class App:
         self._worker.stop()
         self._host.abandon_load()
         self._inbox.stop()
+        self._retention.stop()
         self._server.close()
         for thread in threads:
             thread.join()
@@ -214,6 +218,16 @@ def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
     )
     limits = Limits(config.engine.recycle_rss_mb, config.engine.recycle_gpu_mb)
     return Host(spec, settings, config.worker.segment_timeout, log_level, limits)
+
+
+def ledger_file(config: Config) -> Path:
+    """Where the ledger lies."""
+    return config.paths.state / "indexttsd.db"
+
+
+def own_state(config: Config) -> int:
+    """Own the state folder until the returned descriptor is closed. Raises as `files.lock`."""
+    return lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
 
 
 def make_folders(config: Config) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from daemon.errors import Conflict, NotFound
-from daemon.store import accepting, database, reading, work
+from daemon.store import accepting, database, pruning, reading, work
 from daemon.store.connections import Connections
 from daemon.store.schema import drop_tasks, drops, speeches, tasks
 from daemon.store.work import Claim, ClaimLost, Gain
@@ -285,3 +285,14 @@ class Store:
         """Record that a dropped file lies in done/ or failed/."""
         with self._connections.writing() as connection:
             connection.execute(update(drops).where(drops.c.uid == uid).values(archived=True))
+
+    # Retention
+
+    def prune(self, before: float) -> int:
+        """Forget some tasks that ended before this moment (seconds since the epoch); how many, 0 if there is none."""
+        with self._connections.reading() as connection:  # the look may be long, and keeps nobody waiting
+            rows = pruning.bite(connection, before)
+        if not rows:
+            return 0
+        with self._connections.writing() as connection:
+            return pruning.forget(connection, rows, before)

@@ -147,8 +147,9 @@ def change(connection: Connection, claimed: Claim, **values: Any) -> None:
     Raises:
         ClaimLost: it is not ours any more.
     """
-    ours = (speeches.c.id == claimed.speech, speeches.c.token == claimed.token, speeches.c.state == _PROCESSING)
-    moved = connection.execute(update(speeches).where(*ours).values(values))
+    # The task too: of a forgotten one the speech's number may have been given anew, a task's never is.
+    same = (speeches.c.id == claimed.speech, speeches.c.task == claimed.task, speeches.c.token == claimed.token)
+    moved = connection.execute(update(speeches).where(*same, speeches.c.state == _PROCESSING).values(values))
     if moved.rowcount != 1:
         raise ClaimLost(f"{claimed.task_id}: {claimed.file_name} is no longer in this worker's hands")
 
