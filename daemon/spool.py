@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,16 +34,19 @@ class Spool:
     def sweep(self, keep: set[int]) -> None:
         """Remove the shelves of all speeches but these."""
         kept = {str(speech) for speech in keep}
-        for folder in self._folder.iterdir():
-            if folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+        try:
+            found = [folder for folder in self._folder.iterdir() if folder.name not in kept]
+        except OSError:  # what cannot be looked into needs no sweeping
+            return
+        for folder in found:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Shelf:
     """The finished segments of one speech, and the plan they follow.
 
     Raises:
-        StorageUnavailable: whenever something is to be kept and the disk takes nothing for now.
+        StorageUnavailable: from any method: the disk takes or gives nothing for now.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,6 +58,8 @@ class Shelf:
             kept = json.loads((self._folder / "plan.json").read_text())
         except (FileNotFoundError, ValueError):
             kept = {}
+        except OSError as error:
+            raise self._trouble(error) from None
         if kept.get("key") == key:
             return list(kept["segments"])
         self.clear()
@@ -75,6 +81,10 @@ class Shelf:
             magic, sample_rate, digest = _HEAD.unpack_from(data)
         except (FileNotFoundError, struct.error):
             return None
+        except OSError as error:
+            if error.errno == errno.EIO:  # it is lost with its place on the disk, and has another when spoken again
+                return None
+            raise self._trouble(error) from None
         pcm = data[_HEAD.size :]
         whole = magic == _MAGIC and hashlib.sha256(pcm).digest() == digest
         return Audio(pcm, sample_rate) if whole else None
@@ -91,8 +101,11 @@ class Shelf:
         # No fsync: a torn segment is recognised by its hash and spoken again.
         part = self._folder / f"{name}.part"
         try:
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)
             os.replace(part, self._folder / name)  # noqa: PTH105
         except OSError as error:
-            raise trouble(error, f"the spool {self._folder.parent}") or error from None
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: OSError) -> Exception:
+        return trouble(error, f"the spool {self._folder.parent}") or error

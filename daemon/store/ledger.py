@@ -212,6 +212,11 @@ class Store:
         with self._connections.writing() as connection:
             work.enter(connection, claims)
 
+    def leave(self, *claims: Claim) -> None:
+        """Take back that these speeches entered the engine together: the daemon itself ended the call."""
+        with self._connections.writing() as connection:
+            work.leave(connection, claims)
+
     def advance(self, *gains: Gain) -> None:
         """Record what a call brought to those in it; their attempts count from 0 again."""
         with self._connections.writing() as connection:
@@ -242,10 +247,12 @@ class Store:
         """Put the speech back among the waiting, unless its task was cancelled meanwhile.
 
         Args:
-            error: why. suspicion: `attempts` or `in_company` from now on; what is not given stays.
+            error: why. suspicion: `attempts` or `in_company` from now on. What is not given stays.
         """
+        values: dict[str, Any] = suspicion if error is None else suspicion | {"error": error}
         with self._connections.writing() as connection:
-            work.change(connection, claimed, error=error, **suspicion)
+            if values:
+                work.change(connection, claimed, **values)
             self._end_or_give_back(connection, claimed)
 
     def _change(self, claimed: Claim, **values: Any) -> None:

@@ -70,6 +70,11 @@ class Gain(NamedTuple):
     audio_seconds: float
     process_time: float
 
+    def plus(self, segments: int, audio_seconds: float, process_time: float) -> Gain:
+        """This and as much more."""
+        sums = (self.segments + segments, self.audio_seconds + audio_seconds, self.process_time + process_time)
+        return Gain(self.claimed, *sums)
+
 
 # The state stands in the statement as written, not as a parameter: so SQLite sees that the partial index fits.
 _PENDING: ColumnElement[str] = literal_column(f"'{State.PENDING}'")
@@ -165,6 +170,16 @@ def enter(connection: Connection, claims: Sequence[Claim]) -> None:
         change(connection, claimed, **values)
 
 
+def leave(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Take back what `enter` recorded of them: the daemon itself ended their call.
+
+    None of a company was marked before, for whoever is spoken alone.
+    """
+    values = {"attempts": speeches.c.attempts - 1} if len(claims) == 1 else {"in_company": False}
+    for claimed in claims:
+        change(connection, claimed, **values)
+
+
 def advance(connection: Connection, gain: Gain) -> None:
     """Record what a call brought a speech, which has shown that it harms nobody."""
     change(
@@ -172,6 +187,7 @@ def advance(connection: Connection, gain: Gain) -> None:
         gain.claimed,
         attempts=0,
         in_company=False,
+        error=None,
         segments_done=speeches.c.segments_done + gain.segments,
         audio_seconds=speeches.c.audio_seconds + gain.audio_seconds,
         process_time=speeches.c.process_time + gain.process_time,

@@ -12,9 +12,9 @@ from daemon.errors import SpeechFailed, StorageUnavailable
 from daemon.host import Facts, Spoken
 from daemon.store import Claim, Gain
 from daemon.tasks import BATCH_MODE
-from daemon.worker.fate import HOPELESS, TO_WAIT_FOR, Cancelled, SetAside, fate_of, insist, settle
+from daemon.worker.fate import HOPELESS, TO_WAIT_FOR, Cancelled, SetAside, fate_of, in_engine, insist, settle
 from daemon.worker.picking import Row, pick
-from daemon.worker.rooms import Rooms
+from daemon.worker.rooms import SUBJECT, Rooms
 from daemon.worker.work import Work, plan, publish
 
 log = logging.getLogger("indexttsd.worker")
@@ -102,9 +102,8 @@ class Crew:
         self._calls += 1
         for work in works:
             work.last_call = self._calls
-        self._rooms.host.load()  # one that died before is nobody's doing here
-        self._rooms.store.enter(*(work.claimed for work in works))
-        spoken = self._rooms.host.speak([work.utterance(index) for work, index in rows])
+        with in_engine(self._rooms, *(work.claimed for work in works)):
+            spoken = self._rooms.host.speak([work.utterance(index) for work, index in rows])
         figures = len(rows), len(works), spoken.took
         log.debug("%d segments of %d speeches took %.2f s", *figures, extra={"action": "engine_call"})
         self._settle(rows, spoken)
@@ -118,20 +117,19 @@ class Crew:
         ]
 
     def _settle(self, rows: Sequence[tuple[Work, int]], spoken: Spoken) -> None:
-        gains: list[Gain] = []
+        gains = {work: Gain(work.claimed, 0, 0.0, 0.0) for work, _ in rows}
         faults: dict[Work, Exception] = {}
         for (work, index), result, took in zip(rows, spoken.results, _shares(spoken), strict=True):
             if fault := _keep(work, index, result):
                 faults.setdefault(work, fault)
-            gains.append(
-                Gain(work.claimed, segments=int(fault is None), audio_seconds=_seconds(result), process_time=took)
-            )
-        insist(self._rooms, lambda: self._rooms.store.advance(*gains))
+            gains[work] = gains[work].plus(*((0, 0.0) if fault else (1, _seconds(result))), took)
+        insist(self._rooms, lambda: self._rooms.store.advance(*gains.values()))
         for work, fault in faults.items():
             self._dismiss(work, fault)
         for fault in faults.values():
             if isinstance(fault, TO_WAIT_FOR):
                 raise fault
+        self._rooms.troubles.over(SUBJECT)  # now, for a crew may work for hours
 
     def _publish(self) -> None:
         for work in [work for work in self._works if not work.missing]:

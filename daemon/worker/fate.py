@@ -92,15 +92,37 @@ def insist(rooms: Rooms, change: Callable[[], None]) -> None:
         Unsettled: the daemon stops meanwhile.
         LedgerBroken, LedgerDamaged, ClaimLost
     """
+    waited = False
     while True:
         try:
             change()
         except LedgerUnavailable as error:
+            waited = True
             rooms.troubles.tell(SUBJECT, str(error))
             if rooms.stop.wait(_PATIENCE):
                 raise Unsettled(f"stopped while the ledger took no change: {error}") from None
         else:
+            if waited:
+                rooms.troubles.over(SUBJECT)
             return
+
+
+@contextlib.contextmanager
+def in_engine(rooms: Rooms, *claims: Claim) -> Iterator[None]:
+    """Record that these speeches enter the engine in one call, the block: if it never comes back, that counts.
+
+    Raises:
+        EngineUnavailable: there is no engine, or the daemon itself ended it within the call: nothing counts.
+        LedgerUnavailable: nothing entered.
+        LedgerBroken, LedgerDamaged, Unsettled, ClaimLost
+    """
+    rooms.host.load()  # one that died before is nobody's doing here
+    rooms.store.enter(*claims)
+    try:
+        yield
+    except EngineUnavailable:
+        insist(rooms, lambda: rooms.store.leave(*claims))
+        raise
 
 
 def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:

@@ -41,7 +41,8 @@ class Worker:
         while not self._rooms.stop.is_set():
             heard = self._rooms.bell.rings
             try:
-                busy = self.step()
+                if not (busy := self.step()):
+                    self._rooms.spool.sweep(self._rooms.store.unfinished())  # of what was cancelled while it waited
                 patience = _FIRST_PATIENCE
                 self._rooms.troubles.over(SUBJECT)
             except Unsettled as error:
@@ -92,8 +93,7 @@ class Worker:
         return True
 
     def _rest(self, heard: int) -> None:
-        """Nothing is to be done: tidy up, unload what nobody needs, and wait for the bell."""
-        self._rooms.spool.sweep(self._rooms.store.unfinished())  # of what was cancelled while it waited
+        """Nothing is to be done: unload what nobody needs, and wait for the bell."""
         now = time.monotonic()
         self._idle_since = now if self._idle_since is None else self._idle_since
         left = _IDLE_LOOK

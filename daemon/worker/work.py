@@ -16,7 +16,7 @@ from daemon.prompts import content_hash
 from daemon.spool import Shelf
 from daemon.store import Claim
 from daemon.tasks import BATCH_MODE, segment_seed
-from daemon.worker.fate import Cancelled, SegmentDamaged
+from daemon.worker.fate import Cancelled, SegmentDamaged, in_engine, insist
 from daemon.worker.rooms import Rooms
 
 log = logging.getLogger("indexttsd.worker")
@@ -86,7 +86,8 @@ def plan(rooms: Rooms, claimed: Claim, facts: Facts) -> Work:
     kept = shelf.plan(key)
     segments = [Segment(**row) for row in kept] if kept is not None else _split(rooms, claimed, shelf, key)
     missing = list(shelf.missing(len(segments)))
-    rooms.store.planned(claimed, len(segments), len(segments) - len(missing), survived=kept is None)
+    if kept is not None:
+        rooms.store.planned(claimed, len(segments), len(segments) - len(missing), survived=False)
     return Work(claimed, prompt, clips, shelf, segments, missing)
 
 
@@ -123,10 +124,11 @@ def _key(claimed: Claim, facts: Facts, clips: list[Clip]) -> str:
 
 
 def _split(rooms: Rooms, claimed: Claim, shelf: Shelf, key: str) -> list[Segment]:
-    rooms.host.load()  # one that died before is not this speech's doing
-    rooms.store.enter(claimed)
-    segments = rooms.host.split(claimed.text, dict(claimed.options))
+    with in_engine(rooms, claimed):
+        segments = rooms.host.split(claimed.text, dict(claimed.options))
     if not segments:
         raise SpeechFailed("nothing in the text can be spoken")
+    # First of all that it came back: whatever the disks say next is no fault of this text.
+    insist(rooms, lambda: rooms.store.planned(claimed, len(segments), 0, survived=True))
     shelf.keep_plan(key, [dataclasses.asdict(segment) for segment in segments])
     return segments
