@@ -180,3 +180,14 @@ def test_a_drop_that_waits_for_a_retried_task_waits_for_it_again(store):
     store.retry(receipt.task_id)
     assert store.ended_drops() == []
     assert store.task(receipt.task_id).state is State.PENDING
+
+
+def test_what_was_forgotten_still_counts_as_accepted(store):
+    submit(store, new_task(), new_task())
+    finish(store)
+    finish(store)
+    assert store.prune(before=2**40) == 2
+    assert store.accepted() == 2
+    [receipt] = submit(store, new_task())
+    assert receipt.task_id.endswith("_2")
+    assert store.accepted() == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daemon import __version__
-from daemon.cli import local, models, prune, remote
+from daemon.cli import database, local, models, prune, remote
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,5 +17,5 @@ def cli() -> None:
     """
 
 
-for command in (*local.COMMANDS, *models.COMMANDS, *prune.COMMANDS, *remote.COMMANDS):
+for command in (*local.COMMANDS, *models.COMMANDS, *prune.COMMANDS, *database.COMMANDS, *remote.COMMANDS):
     cli.add_command(command)

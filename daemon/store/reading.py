@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, literal_column, select
+from sqlalchemy import Connection, Row, Select, case, func, literal_column, select, text
 
 from daemon.store.schema import drop_tasks, speeches, tasks
 from daemon.tasks import STATUS_OF, State, Task
@@ -86,8 +86,9 @@ def oldest_pending_seconds(connection: Connection) -> float | None:
 
 
 def accepted(connection: Connection) -> int:
-    """How many tasks this ledger has ever accepted."""
-    return connection.scalar(select(func.max(tasks.c.id))) or 0
+    """How many tasks this ledger has ever accepted, the forgotten ones included."""
+    highest = text("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'")  # which AUTOINCREMENT keeps
+    return connection.scalar(highest) or 0
 
 
 def _tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Task]:
