@@ -40,6 +40,10 @@ from daemon.worker import Rooms, Worker
 
 log = logging.getLogger("indexttsd")
 
+#: How long a stop waits for the segment in the engine before it ends the engine and gives the speech back. Seconds;
+#: less than the unit's TimeoutStopSec, at which systemd would kill the daemon and leave the speech charged.
+STOP_PATIENCE = 60.0
+
 
 class App:
     """One daemon.
@@ -143,6 +147,9 @@ class App:
             self._endings.put(None)
 
     def _stop(self, threads: list[threading.Thread]) -> None:
+        patience = threading.Timer(STOP_PATIENCE, self._host.cut_off)
+        patience.daemon = True
+        patience.start()
         self._worker.stop()
         self._host.abandon_load()
         self._inbox.stop()
@@ -150,6 +157,7 @@ class App:
         self._server.close()
         for thread in threads:
             thread.join()
+        patience.cancel()
         self._store.close()
 
     def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:

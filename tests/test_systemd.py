@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.app import STOP_PATIENCE
+
 UNIT = Path("systemd/indexttsd.service")
 
 
@@ -48,5 +50,5 @@ def test_the_unit_says_what_the_daemon_relies_on(key, value):
     assert settings()[key] == value
 
 
-def test_the_unit_waits_for_a_segment_to_end():
-    assert int(settings()["TimeoutStopSec"]) >= 90
+def test_the_unit_waits_longer_for_a_segment_to_end_than_the_daemon_does():
+    assert int(settings()["TimeoutStopSec"]) >= STOP_PATIENCE + 30
