@@ -72,7 +72,7 @@ class Outputs:
         try:
             with self._opened(Path(directory)) as folder:
                 if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
-                    raise PermissionError(errno.EACCES, "it is not writable")
+                    raise _not_writable(folder)
         except OSError as error:
             if passing := trouble(error, repr(directory)):
                 raise passing from None
@@ -217,6 +217,12 @@ def _digest(folder: int, name: str) -> str | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_writable(folder: int) -> OSError:
+    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        return OSError(errno.EROFS, os.strerror(errno.EROFS))
+    return PermissionError(errno.EACCES, "it is not writable")
 
 
 def _reason(error: OSError) -> str:

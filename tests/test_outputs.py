@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import BadRequest, SpeechFailed
+from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
 from daemon.outputs import Outputs
+from tests.disks import remount, small_disk
 from tests.output_files import names, publish
 
 # What a path may be
@@ -206,3 +207,12 @@ def test_existing_names_are_told_whatever_they_are(outputs, root):
     (root / "link").symlink_to("nowhere")
     assert outputs.existing(str(root), ["file", "none", "folder", "link"]) == ["file", "folder", "link"]
     assert outputs.existing(str(root / "missing"), ["file"]) == []
+
+
+def test_a_root_that_became_read_only_is_the_machines_trouble_and_no_wrong_request(tmp_path):
+    with small_disk(tmp_path / "disk", 4) as disk:
+        outputs = Outputs([disk])
+        outputs.make(str(disk))
+        remount(disk, "ro")
+        with pytest.raises(StorageUnavailable, match="cannot be written for now: Read-only file system"):
+            outputs.make(str(disk))
