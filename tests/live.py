@@ -114,16 +114,30 @@ class LiveDaemon:
 
     def start(self, *, ready: bool = True) -> LiveDaemon:
         """Start it, and wait until its doors are open (and its engine is loaded, unless `ready` is false)."""
+        self.spawn()
+        until(lambda: self._answers("/ready" if ready else "/health"), "the daemon")
+        return self
+
+    def spawn(self, *launcher: str) -> LiveDaemon:
+        """Start it and wait for nothing.
+
+        Args:
+            launcher: a module that runs the daemon's command after doing something to it, and its arguments.
+        """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "serve", "--config", str(self.config)],
+                [sys.executable, "-m", *(launcher or ("daemon",)), "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
                 env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
             )
-        until(lambda: self._answers("/ready" if ready else "/health"), "the daemon")
         return self
+
+    def ended_with(self) -> int | None:
+        """Its exit code if it has ended, of a signal -N."""
+        assert self._process is not None
+        return self._process.poll()
 
     def _answers(self, path: str) -> bool:
         assert self._process is not None
