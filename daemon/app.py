@@ -10,6 +10,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSettings, EngineSpec
-from daemon.errors import ConfigError, IndexttsdError
+from daemon.errors import ConfigError, IndexttsdError, MachineTrouble
 from daemon.files import lock
 from daemon.host import Host, HostState, Limits
 from daemon.inbox import Inbox
@@ -43,6 +44,8 @@ log = logging.getLogger("indexttsd")
 #: How long a stop waits for the segment in the engine before it ends the engine and gives the speech back. Seconds;
 #: less than the unit's TimeoutStopSec, at which systemd would kill the daemon and leave the speech charged.
 STOP_PATIENCE = 60.0
+#: How often a start that the machine does not allow for now is tried again. Seconds.
+_START_PATIENCE = 2.0
 
 
 class App:
@@ -269,13 +272,28 @@ def serve(config: Config) -> int:
     """
     logs.set_up(config.log.level)
     try:
-        App(config).run()
+        _built(config).run()
     except IndexttsdError:
         raise
     except Exception:
         log.critical("the daemon cannot run", exc_info=True, extra={"action": "broke"})
         return 1
     return 0
+
+
+def _built(config: Config) -> App:
+    """The daemon, as soon as its disks have room for it: who ended instead would be started a few times and no more."""
+    troubles = Troubles()
+    while True:
+        try:
+            app = App(config)
+        except MachineTrouble as error:
+            troubles.tell("start", str(error))
+            notify(f"STATUS=waiting: {error}\nEXTEND_TIMEOUT_USEC={10 * _START_PATIENCE * 1_000_000:.0f}")
+            time.sleep(_START_PATIENCE)
+        else:
+            troubles.over("start")
+            return app
 
 
 @contextlib.contextmanager
