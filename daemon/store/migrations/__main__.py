@@ -32,11 +32,8 @@ def main() -> None:
         upgrade(file)
     except exc.DBAPIError as error:
         meaning = faults.meaning_of(error.orig, str(file))
-        status = next((status for status, kind in faults.BY_STATUS.items() if isinstance(meaning, kind)), None)
-        if status is None:
-            raise
-        sys.stderr.write(f"{meaning}\n")
-        sys.exit(status)
+        sys.stderr.write(f"{meaning or error.orig}\n")
+        sys.exit(next((status for status, kind in faults.BY_STATUS.items() if isinstance(meaning, kind)), 1))
 
 
 if __name__ == "__main__":
