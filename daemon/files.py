@@ -1,4 +1,4 @@
-"""Two things about files that the standard library lacks: a rename that replaces nothing, and one owner per folder."""
+"""What the standard library lacks about files: renames that replace nothing, folders with one owner, what is remote."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from daemon.errors import ConfigError, InUse
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+#: linux/magic.h. FUSE stands for sshfs, rclone and the shares of virtual machines.
+_REMOTE = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFF534D42: "SMB",
+    0xFE534D42: "SMB",
+    0x65735546: "FUSE",
+    0x01021997: "9p",
+    0x00C36400: "Ceph",
+}
 
 
 def rename_new(source: str, target: str, *, source_folder: int = _AT_FDCWD, target_folder: int = _AT_FDCWD) -> None:
@@ -35,6 +45,35 @@ def rename_new(source: str, target: str, *, source_folder: int = _AT_FDCWD, targ
     if is_there(target, target_folder):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     os.rename(source, target, src_dir_fd=_or_none(source_folder), dst_dir_fd=_or_none(target_folder))
+
+
+def to_disk(path: Path) -> None:
+    """Bring a file's content, or the names in a folder, to the disk, whoever wrote them.
+
+    Raises:
+        OSError: it cannot be opened, or the disk failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems have no such thing for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remote_kind(path: Path) -> str | None:
+    """The kind of file system that `path` lies on, if others may change it without our kernel's knowing (statfs(2)).
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    answer = (ctypes.c_long * 64)()  # struct statfs is smaller, and begins with the kind
+    if _libc.statfs(os.fsencode(path), ctypes.byref(answer)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return _REMOTE.get(answer[0] & 0xFFFFFFFF)
 
 
 def is_there(path: str, folder: int) -> bool:

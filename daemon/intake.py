@@ -102,9 +102,9 @@ class Intake:
         """
         return [self._new_task(order, make=False) for order in self._orders(data, name)]
 
-    def has_room(self) -> bool:
-        """Whether the queue takes another dropped file."""
-        return self._ledger().room(self._limits.queue) and not (self._space and self._space.shortage())
+    def has_room(self, files: int = 1) -> bool:
+        """Whether the queue takes so many more dropped files, of one task each."""
+        return self._ledger().room(self._limits.queue + 1 - files) and not (self._space and self._space.shortage())
 
     def _accepted(self, order: _Order) -> NewTask | Receipt:
         """A known idempotency key is answered from the ledger, whatever became of prompt, folder and limits since."""

@@ -155,7 +155,7 @@ def test_a_file_opened_between_look_and_move_goes_back_to_its_place(room):
     content = room.drop("x.json", b'{"text": "').read_bytes()
     look = Look.at(room.folder / "x.json")
     with (room.folder / "x.json").open("ab"):
-        assert room.inbox._take(room.folder / "x.json", "x.json", look) is False
+        assert room.inbox._claiming._move("x.json", look) is None
     assert (room.folder / "x.json").read_bytes() == content
     assert room.lying(".claimed") == []
 
@@ -172,7 +172,7 @@ def test_a_file_opened_between_look_and_move_waits_in_claimed_when_its_name_is_t
         file.write_bytes(second)
 
     monkeypatch.setattr("pathlib.os.rename", rename)
-    room.inbox._take(file, "x.json", look)
+    assert room.inbox._claiming._move("x.json", look)
     monkeypatch.undo()
     room.inbox.scan()
     assert len(room.lying(".claimed")) == 2

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from daemon import strict_json
-from daemon.files import rename_new
+from daemon.files import rename_new, to_disk
 
 #: Longest file name that is kept whole, in bytes; longer ones are shortened so that the note's name fits too.
 _NAME_BYTES = 200
@@ -23,64 +23,104 @@ class Archive:
     """
 
     def __init__(self, folder: Path, note_suffix: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._note_suffix = note_suffix
 
     @property
     def name(self) -> str:
         """The folder's own name."""
-        return self._folder.name
+        return self.folder.name
 
     def prepare(self) -> None:
-        """Make the folder, and sweep what a dead daemon left in it."""
-        self._folder.mkdir(exist_ok=True)
-        for litter in self._folder.glob(f"{_TEMPORARY_PREFIX}*"):
-            litter.unlink()
+        """Make the folder, and sweep what a dead daemon left in it.
+
+        Raises:
+            OSError
+        """
+        self.folder.mkdir(exist_ok=True)
+        with os.scandir(self.folder) as entries:
+            litter = [Path(entry.path) for entry in entries if entry.name.startswith(_TEMPORARY_PREFIX)]
+        for path in litter:
+            path.unlink()
 
     def free_name(self, name: str) -> str:
         """`name`, shortened if need be, or with -2, -3 ... when it or its note is taken."""
         stem, suffix = os.path.splitext(shortened(name))  # noqa: PTH122 - a name, not a path
-        for count in range(1, 1_000_000):
-            candidate = f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
-            if not any(os.path.lexists(self._folder / taken) for taken in (candidate, candidate + self._note_suffix)):
-                return candidate
-        raise FileExistsError(f"{self._folder} holds a million files named {name!r}")
+        free = 1
+        while self._is_taken(_numbered(stem, suffix, free)):
+            free *= 2
+        # Whoever always drops the same name has taken thousands in a row: halve the way to the first free one.
+        taken = free // 2
+        while free - taken > 1:
+            between = (free + taken) // 2
+            free, taken = (free, between) if self._is_taken(_numbered(stem, suffix, between)) else (between, taken)
+        return _numbered(stem, suffix, free)
 
-    def put(self, source: Path | None, name: str, note: object) -> None:
+    def put(self, source: Path, name: str, note: object) -> None:
         """Move `source` here as `name`, its note first: whoever sees the file finds the note beside it.
-
-        Args:
-            source: None when the file is gone and only its note can be left.
 
         Raises:
             OSError: it could not be moved; then there is no note either.
         """
-        self._folder.mkdir(exist_ok=True)
-        self._write(name + self._note_suffix, note)
-        if source is None:
-            return
-        try:
-            rename_new(str(source), str(self._folder / name))
-        except OSError:
-            self.withdraw(name)
-            raise
+        self.leave_note(name, note)
+        self.receive(source, name)
 
-    def withdraw(self, name: str) -> None:
-        """Remove the note that was written for `name`, unless the file is there."""
-        if not os.path.lexists(self._folder / name):
-            (self._folder / (name + self._note_suffix)).unlink(missing_ok=True)
+    def leave_note(self, name: str, note: object) -> None:
+        """Write the note of `name`.
 
-    def _write(self, name: str, note: object) -> None:
-        part = self._folder / f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}.part"
+        Raises:
+            OSError: it could not be written, and nothing of it is left; FileExistsError: its name is taken.
+        """
+        self.folder.mkdir(exist_ok=True)
+        part = self.folder / f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}.part"
         try:
             with part.open("w", encoding="utf-8") as file:
                 file.write(strict_json.dumps(note) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            rename_new(str(part), str(self._folder / name))
+            rename_new(str(part), str(self._note(name)))
         except OSError:
             part.unlink(missing_ok=True)
             raise
+
+    def receive(self, source: Path, name: str) -> None:
+        """Move the file here whose note lies here already.
+
+        Raises:
+            OSError: it could not be moved; its note is withdrawn.
+        """
+        try:
+            rename_new(str(source), str(self.folder / name))
+        except OSError:
+            self.withdraw(name)
+            raise
+
+    def expects(self, name: str) -> bool:
+        """Whether the note of `name` lies here, and the file does not."""
+        return os.path.lexists(self._note(name)) and not os.path.lexists(self.folder / name)
+
+    def withdraw(self, name: str) -> None:
+        """Remove the note that was written for `name`, unless the file is there."""
+        if self.expects(name):
+            self._note(name).unlink()
+
+    def keep(self) -> None:
+        """Bring all that came in to the disk.
+
+        Raises:
+            OSError
+        """
+        to_disk(self.folder)
+
+    def _note(self, name: str) -> Path:
+        return self.folder / (name + self._note_suffix)
+
+    def _is_taken(self, name: str) -> bool:
+        return os.path.lexists(self.folder / name) or os.path.lexists(self._note(name))
+
+
+def _numbered(stem: str, suffix: str, count: int) -> str:
+    return f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
 
 
 def shortened(name: str) -> str:

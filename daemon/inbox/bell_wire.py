@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 from watchdog.events import (
@@ -52,22 +54,31 @@ class BellWire:
         self._watched: tuple[int, int] | None = None
         self._warned = False
 
-    def ensure(self) -> None:
-        """Watch the folder that has its name now; without inotify the timed scan alone must do."""
+    def ensure(self) -> bool:
+        """Watch the folder that has its name now; without inotify the timed scan alone must do. Whether it is news.
+
+        Raises:
+            OSError: there is no such folder, or it may not be looked into.
+        """
         found = self._folder.stat()
         identity = (found.st_dev, found.st_ino)
         if self._watched == identity and self._alive():
-            return
+            return False
         self.close()
+        if not os.access(self._folder, os.R_OK | os.X_OK, effective_ids=True):  # watchdog would watch nothing, silently
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
         try:
             self._start()
-            self._watched = identity
         except OSError as error:
             if not self._warned:
                 log.warning(
                     "%s cannot be watched (%s); it is only looked through from time to time", self._folder, error
                 )
             self._warned = True
+            return False
+        self._watched = identity
+        self._warned = False
+        return True
 
     def close(self) -> None:
         """Stop watching."""

@@ -57,6 +57,11 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.endswith(_UNFINISHED_SUFFIXES) or name in _OURS
 
 
+def is_json(name: str) -> bool:
+    """Whether a file of this name is one that is read."""
+    return name.lower().endswith(".json")
+
+
 class Settling:
     """Remembers the last look at each name, by the monotonic clock: a jump of the wall clock settles nothing."""
 

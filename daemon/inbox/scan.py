@@ -1,34 +1,37 @@
-"""The one path of a dropped file. Events only ring the bell; this looks at what is there."""
+"""The one path of a dropped file. Events only ring the bell; `Inbox.scan` looks at what is there."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
+import math
 import threading
-import time
-import uuid
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from daemon import strict_json
 from daemon.bell import Bell
 from daemon.config import InboxConfig
-from daemon.errors import BadRequest, ConfigError, LedgerBroken, LedgerDamaged, MachineTrouble, RequestRefused
-from daemon.files import rename_new
-from daemon.inbox.archive import Archive, shortened
+from daemon.errors import ConfigError, MachineTrouble
+from daemon.files import remote_kind
+from daemon.inbox.archive import Archive
 from daemon.inbox.bell_wire import BellWire
-from daemon.inbox.claimed import Claimed, Taken
-from daemon.inbox.looks import Look, Settling, being_written, is_ignored, read_dropped
+from daemon.inbox.claimed import Claimed
+from daemon.inbox.claiming import Claiming
+from daemon.inbox.putting_away import PuttingAway
+from daemon.inbox.reading import Reading
+from daemon.inbox.stuck import blaming_the_disk
 from daemon.intake import Intake
-from daemon.store import Drop, Store
-from daemon.tasks import State, Task, timestamp, view
+from daemon.store import Store
 from daemon.troubles import Troubles
 
 log = logging.getLogger("indexttsd.inbox")
 
-#: Most files taken in one pass, so that ended tasks are archived between two bites of a flood.
+#: Most files taken in one pass, so that ended tasks are put away between two bites of a flood.
 _BITE = 1000
+#: So many are claimed, brought to the disk together, and then read. The queue's limit may be passed by what they hold.
+_HANDFUL = 20
+#: On a network size and time of change are seconds old (NFS asks its server again after 3 s to 60 s), and nobody tells
+#: who writes: a file lies still for at least so long, seconds.
+_SETTLE_REMOTE = 10.0
 
 
 class Inbox:
@@ -49,21 +52,25 @@ class Inbox:
         troubles: Troubles,
     ) -> None:
         self._folder = folder
+        self._config = config
+        self._intake = intake
+        self._bell = bell
+        self._troubles = troubles
         self._claimed = Claimed(folder)
         self._done = Archive(folder / "done", ".result.json")
         self._failed = Archive(folder / "failed", ".error.json")
-        self._max_bytes = max_bytes
-        self._rescan_seconds = config.rescan_seconds
-        self._intake = intake
-        self._store = store
-        self._bell = bell
-        self._troubles = troubles
+        self._claiming = Claiming(folder, self._claimed, max_bytes)
+        self._reading = Reading(folder, self._claimed, self._failed, max_bytes, intake, store)
+        self._putting_away = PuttingAway(folder, self._claimed, self._done, self._failed, store)
         self._wire = BellWire(folder, bell)
-        self._settling = Settling(config.settle_seconds)
         self._stop = threading.Event()
-        self._unread: dict[str, Taken] = {}
-        self._stuck: set[str] = set()
-        self.waiting = 0
+        self._full = False
+        self._waits_for_room = False
+
+    @property
+    def waiting(self) -> int:
+        """How many files lie in the folder, as far as the last look could tell."""
+        return len(self._claiming.backlog)
 
     def open(self) -> None:
         """Make the folders and become their owner.
@@ -75,16 +82,7 @@ class Inbox:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._own()
         except OSError as error:
-            raise ConfigError(f"the inbox {self._folder} cannot be used: {error.strerror}") from None
-
-    def _own(self) -> None:
-        """Make our folders and own them, at the start and when somebody has removed them meanwhile."""
-        if self._claimed.is_ours():
-            return
-        self._claimed.own()
-        self._done.prepare()
-        self._failed.prepare()
-        self._unread = {taken.uid: taken for taken in self._claimed.files() if not self._store.knows_drop(taken.uid)}
+            raise ConfigError(f"the inbox {self._folder} cannot be used: {error.strerror or error}") from None
 
     def stop(self) -> None:
         """Let `run` end."""
@@ -103,183 +101,88 @@ class Inbox:
         """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due."""
         try:
             self.scan()
-        except (OSError, MachineTrouble) as error:
+        except OSError as error:
             self._troubles.tell(
-                "inbox", f"it cannot be looked through: {error}" if isinstance(error, OSError) else str(error)
+                "inbox", f"the inbox {self._folder} cannot be looked through: {error.strerror or error}"
             )
-            return self._rescan_seconds
-        self._troubles.over("inbox")
-        return min(self._rescan_seconds, self._settling.wait())
+        except MachineTrouble as error:
+            self._troubles.tell("inbox", str(error))
+        else:
+            self._troubles.over("inbox")
+            return min(self._config.rescan_seconds, self._due())
+        return self._config.rescan_seconds
 
     def scan(self) -> None:
-        """Look at every dropped file once, and put away those whose tasks have ended.
+        """Put away the files whose tasks have ended, and take those that are complete, at most a bite.
 
         Raises:
             ConfigError: the folders were removed, made again, and have another owner now.
             OSError: the folder cannot be looked into.
+            MachineTrouble: nothing can be taken or put away for now.
         """
-        self._own()
-        self._wire.ensure()
-        for taken in list(self._unread.values()):
-            with self._reported(taken.name):
-                self._read_again(taken)
-        for drop in self._store.ended_drops():
-            with self._reported(drop.name):
-                self._put_away(drop)
-        names = self._names()
-        room = self._intake.has_room()
-        self._settling.keep_only(set(names if room else []))  # no room: nothing to look at until the bell rings
-        self.waiting = len(names) - (self._take_some(names) if room else 0)
+        moved = self._own()
+        moved |= self._wire.ensure()
+        self._reading.forget_known()
+        self._read()
+        self._putting_away.put_away()
+        self._claiming.refresh(must=moved)
+        self._take()
 
-    def _take_some(self, names: list[str]) -> int:
-        """Take what is complete, at most a bite; how many left the folder."""
-        taken = 0
-        for name in names:
-            if taken == _BITE:
-                self._bell.ring()
-                break
-            with self._reported(name):
-                taken += self._consider(name)
-        return taken
-
-    def _names(self) -> list[str]:
-        """What lies in the folder, the longest unchanged first."""
-        with os.scandir(self._folder) as entries:
-            found = [(_modified(entry), entry.name) for entry in entries if not is_ignored(entry.name)]
-        return [name for _, name in sorted(found)]
-
-    def _consider(self, name: str) -> bool:
-        """Take a file if it is complete; whether it left the folder."""
-        path = self._folder / name
-        look = Look.at(path)
-        if look is None or not self._settling.settled(name, look):
+    def _own(self) -> bool:
+        """Make our folders and own them, at the start and when somebody has removed them; whether that was needed."""
+        if self._claimed.is_ours():
             return False
-        writing = being_written(path) if look.regular else False
-        if writing:
-            return False
-        if fault := _why_not(look, name):
-            self._refuse(path, name, fault)
-            return True
-        if writing is None and self._settling.young(name) and not _parses(path, self._max_bytes):
-            return False
-        return self._intake.has_room() and self._take(path, name, look)
-
-    def _take(self, path: Path, name: str, look: Look) -> bool:
-        taken = self._claimed.taken(uuid.uuid4().hex, shortened(name))
-        try:
-            path.rename(taken.path)
-        except FileNotFoundError:  # its owner took it back
-            return False
-        self._unread[taken.uid] = taken
-        if Look.at(taken.path) != look or being_written(taken.path):
-            # Somebody opened it between the looks and the move: it is not ours yet.
-            with contextlib.suppress(FileExistsError):
-                rename_new(str(taken.path), str(path))
-                del self._unread[taken.uid]
-            return False
-        self._settling.forget(name)
-        self._read(taken)
+        self._claimed.own()
+        self._done.prepare()
+        self._failed.prepare()
+        self._claimed.check_moves(self._done.folder, self._failed.folder)
+        self._reading.refuse_strangers()
+        remote = remote_kind(self._folder)
+        settle = max(self._config.settle_seconds, _SETTLE_REMOTE if remote else 0)
+        self._claiming.begin(settle, remote=remote is not None)
+        self._tell_kind(remote, settle)
         return True
 
-    def _read_again(self, taken: Taken) -> None:
-        """Read what was taken but not read to its end: the daemon died, or something was in the way."""
-        if not os.path.lexists(taken.path):
-            del self._unread[taken.uid]
-        elif not being_written(taken.path):
-            self._read(taken)
-
-    def _read(self, taken: Taken) -> None:
-        """Turn a taken file into tasks, or refuse it."""
-        try:
-            data = read_dropped(taken.path, self._max_bytes)
-            receipts = self._intake.submit_drop(data, taken.uid, taken.name)
-        except RequestRefused as error:
-            self._refuse(taken.path, taken.name, error)
+    def _tell_kind(self, remote: str | None, settle: float) -> None:
+        every = f"it is looked through every {self._config.rescan_seconds:g} s"
+        if remote:
+            lies = f"lies on {remote}, where what others do rings no bell: {every}, and files settle for {settle:g} s"
+            log.info("the inbox %s %s", self._folder, lies, extra={"action": "inbox"})
         else:
-            ids = " ".join(receipt.task_id for receipt in receipts)
-            log.info("%r became %s", taken.name, ids, extra={"action": "file_taken"})
+            log.info("the inbox %s is local: inotify rings, and %s", self._folder, every, extra={"action": "inbox"})
+
+    def _take(self) -> None:
+        """Take what is complete, the longest unchanged first, at most a bite and no more than there is room for."""
+        complete, left = self._claiming.complete(), _BITE
+        while left and (room := self._room()):
+            claimed = sum(1 for _ in islice(complete, min(room, left)))
+            if not claimed:
+                return
+            self._read()
+            left -= claimed
+        if not left:
             self._bell.ring()
-        del self._unread[taken.uid]
 
-    def _refuse(self, path: Path, name: str, error: RequestRefused) -> None:
-        self._failed.put(path, self._failed.free_name(name), _note(str(error), error, []))
-        self._settling.forget(name)
-        log.warning("%r was refused: %s", name, error, extra={"action": "file_rejected"})
+    def _read(self) -> None:
+        """Read all that is claimed and not read yet."""
+        if not self._claimed.unread:
+            return
+        # A file's content was on the disk before it was claimed; now its place is; only then the ledger takes its
+        # tasks. Were the ledger first, a power cut might give the file its old name back: tasks once more.
+        with blaming_the_disk(self._folder):
+            self._claimed.keep()
+        if self._reading.read():
+            self._bell.ring()
 
-    def _put_away(self, drop: Drop) -> None:
-        """Move a file whose tasks have ended; its name is recorded before, so that a crash leaves no second note."""
-        source = self._claimed.taken(drop.uid, drop.name).path
-        there = os.path.lexists(source)
-        if drop.kept_as and there:  # an earlier try got no further than the note
-            self._archive(drop.kept_as).withdraw(_file_name(drop.kept_as))
-        if there or not drop.kept_as:
-            self._archive_as_new(drop, source if there else None)
-        self._store.archive_drop(drop.uid)
+    def _room(self) -> int:
+        """How many files may be claimed together; that some wait for room is told once, until none waits."""
+        room = next((files for files in (_HANDFUL, 1) if self._intake.has_room(files)), 0)
+        told, self._full = self._waits_for_room, not room
+        self._waits_for_room = bool(self.waiting) and (told or self._full)
+        if self._waits_for_room and not told:
+            log.info("%d files wait for room, in the queue (limits.queue) or on a disk", self.waiting)
+        return room
 
-    def _archive_as_new(self, drop: Drop, source: Path | None) -> None:
-        tasks = self._store.tasks_of_drop(drop.uid)
-        faults = [fault for task in tasks if (fault := _fault(task))]
-        archive = self._failed if faults else self._done
-        name = archive.free_name(drop.name)
-        self._store.keep_drop_as(drop.uid, f"{archive.name}/{name}")
-        archive.put(source, name, _note("; ".join(faults), None, tasks) if faults else [view(task) for task in tasks])
-
-    def _archive(self, kept_as: str) -> Archive:
-        return next(archive for archive in (self._done, self._failed) if kept_as.startswith(f"{archive.name}/"))
-
-    @contextlib.contextmanager
-    def _reported(self, name: str) -> Iterator[None]:
-        """One file that cannot be handled must keep neither the others waiting nor the daemon from starting."""
-        try:
-            yield
-        except (MachineTrouble, LedgerBroken, LedgerDamaged):  # not about this file
-            raise
-        except Exception as error:
-            if name not in self._stuck:  # it is tried again and again, and told once
-                foreseen = isinstance(error, OSError)
-                log.error("%r stays for now: %s", name, error, exc_info=not foreseen, extra={"action": "file_stuck"})
-            self._stuck.add(name)
-        else:
-            self._stuck.discard(name)
-
-
-def _why_not(look: Look, name: str) -> BadRequest | None:
-    """Why this is nothing to read, if so."""
-    if not look.regular:
-        return BadRequest(f"only *.json files are read here; this is {look.kind}")
-    if not name.lower().endswith(".json"):
-        return BadRequest("only *.json files are read here; rename it if it is one")
-    return None
-
-
-def _file_name(kept_as: str) -> str:
-    return kept_as.partition("/")[2]
-
-
-def _parses(path: Path, max_bytes: int) -> bool:
-    try:
-        strict_json.parse(read_dropped(path, max_bytes))
-    except BadRequest:
-        return False
-    return True
-
-
-def _modified(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _fault(task: Task) -> str | None:
-    if task.failures:
-        return f"{task.task_id}: {len(task.failures)} of {task.total_files} files failed"
-    return f"{task.task_id}: {task.error}" if task.state is not State.COMPLETED else None
-
-
-def _note(detail: str, error: RequestRefused | None, tasks: list[Task]) -> dict[str, object]:
-    note: dict[str, object] = {"detail": detail}
-    if isinstance(error, BadRequest):
-        places = {"line": error.line, "column": error.column, "index": error.index}
-        note |= {key: value for key, value in places.items() if value is not None}
-    return note | {"tasks": [view(task) for task in tasks], "at": timestamp(time.time())}
+    def _due(self) -> float:
+        """Seconds until a look may find more to do, if no bell rings."""
+        return min(self._claiming.backlog.wait(), math.inf if self._full else self._claiming.wait())
