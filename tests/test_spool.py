@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.audio import Audio
+from daemon.errors import StorageUnavailable
 from daemon.spool import Spool
 
 PLAN = [{"text": "好", "pause": 0.1}, {"text": "b", "pause": 0.0}]
@@ -76,6 +77,27 @@ def test_a_damaged_segment_is_missing(shelf, folder, damage):
     file.write_bytes(damage(file.read_bytes()))
     assert shelf.segment(0) is None
     assert list(shelf.missing(1)) == [0]
+
+
+def test_a_segment_whose_place_on_the_disk_is_lost_is_missing_and_can_be_kept_anew(shelf, folder):
+    shelf.keep(0, Audio(b"\1\2", 24_000))
+    (folder / "7/0.pcm").unlink()
+    (folder / "7/0.pcm").symlink_to("/proc/self/mem")  # whose first bytes are an EIO
+    assert shelf.segment(0) is None
+    shelf.keep(0, Audio(b"\1\2", 24_000))
+    assert shelf.segment(0) == Audio(b"\1\2", 24_000)
+
+
+def test_a_plan_that_cannot_be_read_for_now_destroys_nothing(shelf, folder):
+    shelf.keep_plan("key", PLAN)
+    shelf.keep(0, Audio(b"\1\2", 24_000))
+    (folder / "7/plan.json").rename(folder / "plan")
+    (folder / "7/plan.json").symlink_to("/proc/self/mem")
+    with pytest.raises(StorageUnavailable, match="Input/output error"):
+        shelf.plan("key")
+    (folder / "plan").rename(folder / "7/plan.json")
+    assert shelf.plan("key") == PLAN
+    assert list(shelf.missing(1)) == []
 
 
 def test_the_missing_segments_come_in_order(shelf):
