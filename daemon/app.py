@@ -259,7 +259,10 @@ def make_folders(config: Config) -> None:
             raise config.complaint(f"{folder} cannot be made: {error.strerror}", *key) from None
         needs = os.R_OK | os.X_OK if key == ("paths", "prompts") else os.R_OK | os.W_OK | os.X_OK
         if not os.access(folder, needs, effective_ids=True):
-            raise config.complaint(f"{folder} cannot be used by this user; mend its permissions", *key)
+            what = "cannot be used by this user; mend its permissions"
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                what = "lies on a read-only disk; mount it for writing"
+            raise config.complaint(f"{folder} {what}", *key)
     (paths.state / "cache").mkdir(exist_ok=True)
 
 
