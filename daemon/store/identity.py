@@ -36,13 +36,15 @@ def mark(file: Path) -> None:
     """
     if mark_of(file).exists():
         return
-    with mark_of(file).open("x", encoding="utf-8") as note:
+    unfinished = file.with_name(f"{mark_of(file).name}.new")
+    with unfinished.open("w", encoding="utf-8") as note:
         note.write(
             f"{file.name} in this folder holds the tasks that were accepted. Should it be gone, put a backup in its\n"
             "place; docs/reliability.md says how. Remove this file only to begin anew, without any task.\n"
         )
         note.flush()
         os.fsync(note.fileno())
+    unfinished.rename(mark_of(file))
     sync_folder(file.parent)
 
 

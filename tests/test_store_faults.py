@@ -1,0 +1,119 @@
+"""What SQLite's errors become: wait, start anew, or call a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from daemon.errors import ConfigError, LedgerBroken, LedgerDamaged, LedgerUnavailable, MachineTrouble
+from daemon.store import Store, database, faults
+from tests.disks import small_disk
+from tests.live import new_task
+from tests.test_cli_db import nobody, opened_to_all
+from tests.test_store_damage import fill
+
+
+def fill_up(disk):
+    """Leave no room at all."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as rest:
+        while rest.write(bytes(512)):
+            pass
+    return filler
+
+
+@pytest.mark.parametrize("leave", ["a new ledger", "a ledger at rest"])
+def test_a_full_disk_at_the_start_is_told_and_the_start_succeeds_once_there_is_room(tmp_path, empty_ledger, leave):
+    with small_disk(tmp_path / "disk", 1) as disk:
+        file = disk / "indexttsd.db"
+        if leave == "a ledger at rest":
+            shutil.copy(empty_ledger, file)
+        filler = fill_up(disk)
+        for _ in range(2):
+            with pytest.raises(MachineTrouble, match=r"for now: (its disk is full|No space left on device)"):
+                Store(file)
+        filler.unlink()
+        store = Store(file)
+        store.submit([new_task()], None)
+        store.close()
+        assert "holds the tasks" in (disk / "indexttsd.db.belongs-here").read_text()
+        assert not (disk / "indexttsd.db.new").exists()
+
+
+def test_a_ledger_that_this_user_may_not_write_to_is_refused(ledger_file):
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    opened_to_all(ledger_file.parent)
+    before = ledger_file.read_bytes()
+    with nobody(), pytest.raises(ConfigError, match="cannot be written to by this user; mend its permissions"):
+        Store(ledger_file)
+    assert ledger_file.read_bytes() == before
+    assert [file.name for file in ledger_file.parent.iterdir()] == ["indexttsd.db"]
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from daemon.errors import IndexttsdError
+from daemon.store import Store
+from tests.live import new_task
+try:
+    store = Store(Path(sys.argv[1]))
+    store.submit([new_task()], None)
+except IndexttsdError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def with_fault(file, call, error):
+    """What opening and using a ledger says while a call of the system fails on it."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not on this machine")
+    trace = ["strace", "-f", "-o", "/dev/null", "-P", file, "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    ended = subprocess.run([*trace, sys.executable, "-c", OPEN, file], capture_output=True, text=True, check=False)
+    if "ptrace" in ended.stderr:
+        pytest.skip(ended.stderr.strip())
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_disk_that_cannot_be_read_at_the_start_is_a_failed_disk_and_no_damage(ledger_file):
+    fill(ledger_file)
+    before = ledger_file.read_bytes()
+    assert with_fault(ledger_file, "pread64", "EIO").startswith(
+        f"LedgerBroken the disk of {ledger_file} failed (disk I/O"
+    )
+    assert ledger_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, LedgerUnavailable),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, LedgerUnavailable),
+        (sqlite3.SQLITE_READONLY_DBMOVED, LedgerUnavailable),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, LedgerUnavailable),
+        (sqlite3.SQLITE_IOERR_FSYNC, LedgerBroken),
+        (sqlite3.SQLITE_IOERR_WRITE, LedgerBroken),
+        (sqlite3.SQLITE_CORRUPT_INDEX, LedgerDamaged),
+        (sqlite3.SQLITE_NOTADB, LedgerDamaged),
+    ],
+)
+def test_a_code_of_sqlite_has_its_meaning(code, kind):
+    error = sqlite3.OperationalError("why")
+    error.sqlite_errorcode = code
+    assert type(faults.meaning_of(error, "the file")) is kind
+
+
+def test_what_only_a_bug_can_cause_stays_what_it_is(ledger_file):
+    engine = database.writer(ledger_file)
+    with pytest.raises(Exception, match="no such table"), faults.transaction(engine, "x") as connection:
+        connection.exec_driver_sql("SELECT * FROM songs")
+    engine.dispose()
+    assert faults.meaning_of(ValueError("no error of SQLite's"), "x") is None
