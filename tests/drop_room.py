@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import logging
 import shutil
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -35,6 +37,14 @@ def empty_ledger() -> Path:
     return folder / "empty.db"
 
 
+def make_ground(folder: Path) -> None:
+    """What a room needs besides its inbox; for tests that make the inbox themselves."""
+    (folder / "prompts").mkdir()
+    (folder / "outputs").mkdir()
+    write_wav(folder / "prompts" / "alice.wav")
+    shutil.copy(empty_ledger(), folder / "ledger.db")
+
+
 class DropRoom:
     """One inbox on `folder`. What is dropped is settled at the first look unless `settle` says otherwise."""
 
@@ -42,17 +52,15 @@ class DropRoom:
         self.folder = folder / "inbox"
         self.outputs = folder / "outputs"
         if not self.folder.exists():
-            (folder / "prompts").mkdir()
-            self.outputs.mkdir()
-            write_wav(folder / "prompts" / "alice.wav")
-            shutil.copy(empty_ledger(), folder / "ledger.db")
+            make_ground(folder)
         self.store = Store(folder / "ledger.db")
         self.bell = Bell()
         limits = LimitsConfig(queue=queue)
         prompts = Prompts(folder / "prompts", "random")
         intake = Intake(self.store, prompts, Outputs([self.outputs]), SPEC, limits)
         config = InboxConfig(settle_seconds=settle, rescan_seconds=rescan)
-        self.inbox = Inbox(self.folder, config, MAX_BYTES, intake, self.store, self.bell, Troubles())
+        self.troubles = Troubles()
+        self.inbox = Inbox(self.folder, config, MAX_BYTES, intake, self.store, self.bell, self.troubles)
         self.inbox.open()
 
     def close(self) -> None:
@@ -94,3 +102,15 @@ class DropRoom:
 
 
 OURS = ("done", "failed", ".claimed", ".lock")
+
+
+def main() -> None:
+    """Run an inbox in a process of its own until it is killed: `python -m tests.drop_room FOLDER '{"queue": 5}'`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    room = DropRoom(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    print("open", flush=True)
+    room.inbox.run()
+
+
+if __name__ == "__main__":
+    main()
