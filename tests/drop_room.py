@@ -53,7 +53,8 @@ class DropRoom:
         self.outputs = folder / "outputs"
         if not self.folder.exists():
             make_ground(folder)
-        self.store = Store(folder / "ledger.db")
+        self.ledger = folder / "ledger.db"
+        self.store = Store(self.ledger)
         self.bell = Bell()
         limits = LimitsConfig(queue=queue)
         prompts = Prompts(folder / "prompts", "random")

@@ -11,7 +11,7 @@ import pytest
 
 from daemon import files
 from daemon.errors import ConfigError, InUse
-from daemon.files import lock, rename_new
+from daemon.files import lock, remote_kind, rename_new, to_disk
 
 
 def rename_in(folder, source, target):
@@ -110,3 +110,17 @@ def test_a_lock_is_not_inherited_by_children(tmp_path):
 def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match=r"the thing cannot be used: .*lock cannot be opened: No such file"):
         lock(tmp_path / "missing/lock", "the thing")
+
+
+def test_a_local_folder_is_not_remote_and_neither_is_a_missing_one(tmp_path):
+    assert remote_kind(tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        remote_kind(tmp_path / "missing")
+
+
+def test_what_has_no_disk_below_it_passes_and_what_is_missing_does_not(tmp_path):
+    to_disk(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    to_disk(tmp_path / "pipe")  # EINVAL, as some file systems say of folders
+    with pytest.raises(FileNotFoundError):
+        to_disk(tmp_path / "missing")

@@ -188,3 +188,29 @@ def test_a_name_that_left_the_folder_settles_anew(tmp_path):
     settling.settled("x", look)
     settling.keep_only({"y"})
     assert settling.wait() == float("inf")
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(room, monkeypatch):
+    """A claim does not stop a writer, and where there are no leases nobody tells of him."""
+    monkeypatch.setattr(looks.fcntl, "fcntl", _no_leases)
+    room.drop("x.json", {"text": "first"})
+
+    def read_while_written(path, max_bytes):
+        data = looks.read_dropped(path, max_bytes)
+        if b"first" in data and path.parent.name == ".claimed":
+            path.write_bytes(as_json({"text": "rewritten"}))
+        return data
+
+    monkeypatch.setattr("daemon.inbox.reading.read_dropped", read_while_written)
+    room.inbox.scan()
+    assert pending(room) == 0
+    room.inbox.scan()
+    assert room.store.claim().text == "rewritten"
+
+
+def test_on_a_network_a_file_without_a_known_writer_is_not_taken_for_complete(room):
+    room.inbox._claiming.begin(0, remote=True)
+    room.drop("cut.json", b'{"text": "')
+    room.drop("whole.json", {"text": "a"})
+    room.inbox.scan()
+    assert (room.lying(), pending(room)) == (["cut.json"], 1)

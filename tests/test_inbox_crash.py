@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
+from daemon.errors import LedgerUnavailable
 from tests.drop_room import DropRoom
 
 
@@ -115,3 +119,66 @@ def test_half_written_notes_of_a_dead_daemon_are_swept(open_room):
         (room.folder / folder / ".indexttsd-abc.part").write_text("{")
     room = open_room()
     assert room.lying("done") == room.lying("failed") == []
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["before its note", "after its note"])
+def test_a_crash_while_a_file_is_refused_leaves_one_note(open_room, noted):
+    room = open_room()
+    refused = room.folder / ".claimed" / f"{'0' * 32}-refused--x.json"
+    room.drop("x.json", b"{").rename(refused)
+    if noted:
+        (room.folder / "failed/x.json.error.json").write_text('{"detail": "said before"}')
+    room = open_room()
+    room.inbox.scan()
+    assert room.lying("failed") == ["x.json", "x.json.error.json"]
+    assert ("said before" in str(room.note("failed/x.json.error.json"))) == noted
+    assert room.lying(".claimed") == []
+
+
+def test_what_others_put_among_the_claimed_files_goes_to_failed_with_advice(open_room):
+    room = open_room()
+    for name in ("x.json", "notes", "short--y.json"):
+        (room.folder / ".claimed" / name).write_text('{"text": "a"}')
+    (room.folder / ".claimed/folder").mkdir()
+    room = open_room()
+    room.inbox.scan()
+    assert room.lying(".claimed") == []
+    assert len(room.lying("failed")) == 8
+    assert "drop it again" in room.note("failed/x.json.error.json")["detail"]
+    assert room.statuses()["pending"] == 0
+
+
+def test_a_ledger_that_took_the_tasks_though_it_seemed_to_fail_is_not_given_them_again(open_room, monkeypatch):
+    room = open_room()
+    room.drop("x.json", {"text": "a"})
+    submit = room.store.submit_drop
+
+    def committed_and_failed(*arguments):
+        submit(*arguments)
+        raise LedgerUnavailable("no answer")
+
+    monkeypatch.setattr(room.store, "submit_drop", committed_and_failed)
+    with pytest.raises(LedgerUnavailable):
+        room.inbox.scan()
+    monkeypatch.undo()
+    room.inbox.scan()
+    assert room.store.accepted() == 1
+    room.finish()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+
+
+def test_claimed_files_wait_for_a_ledger_that_takes_nothing_and_are_read_when_it_does(open_room, caplog):
+    room = open_room()
+    for n in range(3):
+        room.drop(f"{n}.json", {"text": "a"})
+    with contextlib.closing(sqlite3.connect(room.ledger)) as other:
+        other.execute("begin immediate")
+        room.inbox.look()
+        assert room.troubles.sentences()
+        assert len(room.lying(".claimed")) == 3
+        other.rollback()
+    room.inbox.look()
+    assert room.troubles.sentences() == []
+    assert room.statuses()["pending"] == 3
+    assert "stays" not in caplog.text

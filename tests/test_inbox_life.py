@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from daemon.inbox import backlog
 from daemon.inbox.archive import Archive
 from tests.bad_payloads import as_json
 
@@ -110,6 +113,54 @@ def test_files_stay_while_the_queue_is_full_and_are_taken_later(make_room):
     assert room.store.accepted() == 6
 
 
+def test_that_files_wait_for_room_is_told_once_and_again_when_all_were_taken(make_room, caplog):
+    caplog.set_level("INFO", "indexttsd.inbox")
+    room = make_room(queue=1)
+    for _ in range(2):
+        for n in range(3):
+            room.drop(f"{n}.json", {"text": "a"})
+        while room.lying():
+            room.inbox.scan()
+            room.finish()
+        room.inbox.scan()
+    told = [record.message for record in caplog.records if "wait for room" in record.message]
+    assert told == ["2 files wait for room, in the queue (limits.queue) or on a disk"] * 2
+
+
+def test_a_full_folder_is_listed_no_more_than_a_twentieth_of_the_time(make_room, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(backlog, "time", SimpleNamespace(monotonic=lambda: clock[0], thread_time=_ticking(0.7)))
+    room = make_room(queue=1)
+    for n in range(3):
+        room.drop(f"{n}.json", {"text": "a"})
+    room.inbox.scan()
+    room.drop("late.json", {"text": "late"})
+    for seconds, waiting in ((0, 2), (13, 2), (1, 3)):
+        clock[0] += seconds
+        room.inbox.scan()
+        assert room.inbox.waiting == waiting
+    room.drop("later.json", {"text": "later"})
+    assert room.inbox.look() == pytest.approx(14)
+    assert room.statuses()["pending"] == 1
+
+
+def _ticking(step):
+    """A clock that goes on by so much whenever it is read."""
+    return itertools.count(0, step).__next__
+
+
+def test_files_are_taken_from_the_last_listing_while_no_new_one_is_made(make_room, monkeypatch):
+    monkeypatch.setattr(backlog, "time", SimpleNamespace(monotonic=lambda: 1000.0, thread_time=_ticking(0.7)))
+    room = make_room(queue=1)
+    for n in range(3):
+        room.drop(f"{n}.json", {"text": f"{n}"})
+    room.inbox.scan()
+    (room.folder / "1.json").unlink()
+    room.finish()
+    room.inbox.scan()
+    assert (room.store.claim().text, room.inbox.waiting) == ("2", 0)
+
+
 def test_the_oldest_file_is_taken_first(make_room):
     room = make_room(queue=1)
     for age, name in ((5, "young.json"), (50, "old.json"), (20, "middle.json")):
@@ -168,6 +219,26 @@ def test_a_note_that_somebody_else_wrote_meanwhile_is_not_overwritten(tmp_path):
     assert foreign.read_text() == "mine"
     assert [file.name for file in (tmp_path / "done").iterdir()] == ["x.json.result.json"]
     assert source.read_text() == "dropped"
+
+
+def test_the_next_free_number_is_found_at_once_among_thousands(tmp_path):
+    archive = Archive(tmp_path / "done", ".result.json")
+    archive.prepare()
+    for count in range(1, 3001):
+        (tmp_path / "done" / ("x.json" if count == 1 else f"x-{count}.json")).touch()
+    looks = []
+    archive._is_taken = lambda name, look=archive._is_taken: looks.append(name) or look(name)
+    assert archive.free_name("x.json") == "x-3001.json"
+    assert len(looks) < 30
+
+
+def test_a_claimed_file_that_was_removed_before_it_was_read_is_told(room, caplog):
+    (room.folder / ".claimed" / f"{'0' * 32}--x.json").write_bytes(as_json({"text": "a"}))
+    room.inbox._claimed.own()
+    (room.folder / ".claimed" / f"{'0' * 32}--x.json").unlink()
+    room.inbox.scan()
+    assert [record.message for record in caplog.records] == ["'x.json' was removed from .claimed/ before it was read"]
+    assert room.inbox._claimed.unread == {}
 
 
 def test_an_ended_task_leaves_its_note_although_its_file_was_removed(room):

@@ -112,6 +112,26 @@ def test_a_dead_watch_is_replaced(tmp_path):
     wire.close()
 
 
+def test_an_exception_in_the_thread_that_watches_is_survived(make_room, run, monkeypatch):
+    room = run(make_room(rescan=0.2))
+    until(lambda: room.inbox._wire._watched, "the watch")
+    observer = room.inbox._wire._observer
+    ring = room.bell.ring
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def broken():
+        if threading.current_thread() is observer:
+            raise KeyError("a bug")
+        ring()
+
+    monkeypatch.setattr(room.bell, "ring", broken)
+    room.drop("x.json", {"text": "a"})
+    until(lambda: not observer.is_alive(), "the death of the thread")
+    monkeypatch.setattr(room.bell, "ring", ring)
+    until(lambda: room.inbox._wire._observer not in (None, observer), "another thread")
+    until(lambda: pending(room) == 1, "the task")
+
+
 def test_a_folder_that_was_made_again_is_watched_anew(tmp_path):
     bell, folder = Bell(), tmp_path / "inbox"
     folder.mkdir()
