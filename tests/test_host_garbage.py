@@ -73,7 +73,7 @@ def say(host, tmp_path):
 @pytest.mark.parametrize("babble", GARBAGE.values(), ids=GARBAGE)
 def test_whatever_is_no_answer_ends_the_process_that_sent_it(host, say, babble):
     host.recycle()
-    say("Fine.")
+    host.load()  # call 1
     pid = host.pid
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(EngineDied, match=r"what is no answer|answered nonsense|gave up") as died:

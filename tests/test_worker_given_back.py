@@ -111,3 +111,17 @@ def test_a_worker_whose_claim_went_to_another_finishes_nothing(make_workshop, tm
     assert (rows(ledger_file, everything), (late.out / f"{task_id}.wav").stat(), late.view(task_id)) == made
     assert late.files() == [f"{task_id}.wav"]
     assert "is no longer in this worker's hands" in caplog.text
+
+
+def test_a_worker_whose_claim_another_holds_changes_nothing(make_workshop, tmp_path, ledger_file, stepping):
+    late = make_workshop(make_host(tmp_path, delay_seconds=0.5))
+    late.add("One. Two.")
+    _, wait = stepping(late)
+    until(lambda: rows(ledger_file, CHARGES) == [("processing", 1, 0)], "the call")
+    late.store.recover()
+    late.store.claim()
+    everything = "SELECT * FROM speeches JOIN tasks ON tasks.id = speeches.task"
+    held = rows(ledger_file, everything)
+    wait()
+    assert rows(ledger_file, everything) == held
+    assert late.files() == []
