@@ -26,6 +26,13 @@ def test_stats_have_exactly_their_keys(door):
     assert door.get("/api/tts/stats").json["oldest_pending_seconds"] >= 0
 
 
+def test_stats_say_what_is_wrong_while_it_is(door):
+    door.not_ready = "the disk of /srv has 3 MB left"
+    assert door.get("/api/tts/stats").json["trouble"] == "the disk of /srv has 3 MB left"
+    door.not_ready = None
+    assert "trouble" not in door.get("/api/tts/stats").json
+
+
 def test_not_ready_is_503_with_the_reason_while_health_is_well(door):
     assert door.get("/ready").status == 200
     door.not_ready = "the engine is being loaded"

@@ -152,16 +152,16 @@ class Api:
             raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}") from None
 
     def stats(self) -> object:
-        """Counts, and how the engine is."""
+        """Counts, how the engine is, and what keeps the daemon from speaking, if anything does."""
         counts, oldest = self._store.stats()
-        engine, _, waiting = self._health()
+        engine, trouble, waiting = self._health()
         return {
             "tasks": counts,
             "oldest_pending_seconds": oldest,
             "engine": engine,
             "inbox": {"waiting": waiting},
             "version": daemon.__version__,
-        }
+        } | ({"trouble": trouble} if trouble else {})
 
     def _body(self) -> bytes:
         length = bottle.request.content_length
