@@ -46,7 +46,8 @@ def test_who_is_in_the_engine_when_the_daemon_ends_it_is_not_charged(
     shop = make_workshop(make_host(tmp_path, hang_on="HANG", max_batch=8))
     shop.add("HANG.", "One.", "Two.", infer_mode=mode)
     raised, wait = stepping(shop)
-    until(lambda: [row for row in rows(ledger_file, CHARGES) if row[1:] != (0, 0)], "the call")
+    spoken = "SELECT 1 FROM speeches WHERE segments_total AND (attempts OR in_company)"
+    until(lambda: rows(ledger_file, spoken), "the call")
     shop.host.cut_off()
     wait()
     assert [type(error) for error in raised] == [EngineUnavailable]
