@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 
 import pytest
@@ -182,3 +183,19 @@ def test_claimed_files_wait_for_a_ledger_that_takes_nothing_and_are_read_when_it
     assert room.troubles.sentences() == []
     assert room.statuses()["pending"] == 3
     assert "stays" not in caplog.text
+
+
+def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_is_back(open_room):
+    room = open_room()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.scan()
+    room.folder.rename(room.folder.with_name("away"))
+    room.finish()
+    room.inbox.open()  # as under a mount point whose disk is gone: an empty folder
+    room.inbox.scan()
+    assert room.store.ended_drops() == []
+    shutil.rmtree(room.folder)
+    room.folder.with_name("away").rename(room.folder)
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+    assert room.lying(".claimed") == []

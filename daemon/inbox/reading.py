@@ -45,7 +45,11 @@ class Reading:
 
     def forget_known(self) -> None:
         """Read no more what the ledger knows: it may have taken the tasks although it seemed to fail."""
-        for uid in [uid for uid in self._claimed.unread if self._store.knows_drop(uid)]:
+        known = [uid for uid in self._claimed.unread if self._store.knows_drop(uid)]
+        if known:
+            # It may even have counted them as put away, if the inbox was not mounted when their tasks ended.
+            self._store.reopen_drops(known)
+        for uid in known:
             del self._claimed.unread[uid]
 
     def read(self) -> bool:

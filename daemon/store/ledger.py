@@ -293,6 +293,13 @@ class Store:
         with self._connections.writing() as connection:
             connection.execute(update(drops).where(drops.c.uid == uid).values(archived=True))
 
+    def reopen_drops(self, uids: Iterable[str]) -> None:
+        """Have files put away after all that lie in .claimed/ all the same: their folder was gone at the time."""
+        with self._connections.writing() as connection:
+            for uid in uids:
+                archived = update(drops).where(drops.c.uid == uid, drops.c.archived)
+                connection.execute(archived.values(archived=False))
+
     # Retention
 
     def prune(self, before: float) -> int:
