@@ -203,9 +203,10 @@ def test_a_log_whose_index_is_gone_needs_somebody_who_may_make_it_anew(here):
 
 def test_a_ledger_that_is_nobodys_business_is_told_so(here):
     opened_to_all(here.parent)
-    here.chmod(0o600)
-    with nobody(), pytest.raises(ConfigError, match="cannot be read by this user"):
-        examine(here)
+    for closed, mode in ((here, 0o600), (here.parent, 0o700)):
+        closed.chmod(mode)
+        with nobody(), pytest.raises(ConfigError, match="cannot be read by this user"):
+            examine(here)
 
 
 # backup

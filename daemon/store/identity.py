@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon.errors import LedgerDamaged
 from daemon.store.faults import RECOVER
-from daemon.store.looking import log_of, look
+from daemon.store.looking import log_of, look, unreadable
 from daemon.store.schema import APPLICATION_ID
 
 #: Revisions of before ledgers said whose they are.
@@ -78,7 +78,10 @@ def revision(file: Path) -> str:
         LedgerDamaged: it is neither of these; the file was not touched.
         ConfigError, LedgerUnavailable, LedgerBroken: it cannot be looked at.
     """
-    _check_shape(file)
+    try:
+        _check_shape(file)
+    except PermissionError:
+        raise unreadable(file) from None
     found, fault = look(file, _identify)
     if fault:
         raise LedgerDamaged(f"{file} {fault}; {RECOVER}")
@@ -89,11 +92,8 @@ def _check_shape(file: Path) -> None:
     """What must be seen before SQLite opens it: an empty file is a database for it, and it believes any log."""
     if not file.is_file():
         raise LedgerDamaged(f"{file} is no file; move it aside, and {RECOVER}")
-    try:
-        with file.open("rb") as begin:
-            head = begin.read(100)
-    except PermissionError:
-        return  # who looks in earnest says so
+    with file.open("rb") as begin:
+        head = begin.read(100)
     if not head:
         raise LedgerDamaged(f"{file} is empty; {_or_anew(file)}")
     kept_without = len(head) == 100 and head[_FORMAT_AT] == _WITHOUT_LOG

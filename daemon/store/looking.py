@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +58,15 @@ def _asked(file: Path, how: str, question: Callable[[sqlite3.Connection], Found]
             return question(connection)
     except sqlite3.Error as error:
         if error.sqlite_errorcode & 0xFF in _UNREADABLE:
-            raise ConfigError(f"{file} or its log cannot be read by this user; {_WHO}") from None
+            raise unreadable(file) from None
         if meaning := faults.meaning_of(error, str(file)):
             raise meaning from error
         raise
+
+
+def unreadable(file: Path) -> ConfigError:
+    """What to say to a user who may not read a ledger."""
+    return ConfigError(f"{file} or its log cannot be read by this user; {_WHO}")
 
 
 def _connect(address: str) -> sqlite3.Connection:
@@ -72,7 +76,7 @@ def _connect(address: str) -> sqlite3.Connection:
 def _traces(file: Path) -> tuple[object, ...]:
     """What using a ledger changes."""
     try:
-        found = os.stat(file)  # noqa: PTH116 - both read better alike
+        found = file.stat()
     except FileNotFoundError:
         return ()
     return found.st_ino, found.st_size, found.st_mtime_ns, log_of(file).exists()
