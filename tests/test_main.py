@@ -111,7 +111,8 @@ def test_help_loads_no_library_that_takes_time():
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
-    names = ("serve", "say", "submit", "tasks", "show", "watch", "cancel", "retry", "prompts", "check", "models")
+    about_tasks = ("submit", "tasks", "show", "watch", "cancel", "retry")
+    names = (*about_tasks, "serve", "say", "prompts", "check", "models", "db", "prune")
     for command in names:
         assert f"\n  {command} " in shown.stdout
 
