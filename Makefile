@@ -3,12 +3,14 @@
 PYTHON ?= python3
 CONFIG ?= config.yaml
 TORCH ?= cuda
+SOAK ?= 4
+SOAK_FOLDER ?= build/soak
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 
-.PHONY: demo run test check bench setup setup-indextts python-3.11 lock clean
+.PHONY: demo run test soak check bench setup setup-indextts python-3.11 lock clean
 .NOTPARALLEL: # two pips cannot share an environment
 
 demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in through both doors
@@ -22,6 +24,10 @@ test: setup-indextts $(VENV)/dev.done ## every test that needs no GPU
 	$(BIN)/python -m pytest -m "not listening and not reliability" --numprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest -m reliability --numprocesses 2
 	$(BIN)/python -m pytest -m listening
+
+soak: $(VENV)/dev.done ## break a daemon SOAK times as much (4: an hour); figures over time go to build/soak/soak.svg
+	INDEXTTSD_SOAK=$(SOAK) INDEXTTSD_SOAK_FOLDER=$(SOAK_FOLDER) \
+	  $(BIN)/python -m pytest -m reliability --timeout 0 --verbose --capture no
 
 check: $(VENV)/dev.done ## lint, types, and which room may import which
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +12,9 @@ import pytest
 def scale() -> int:
     """How many times as much is broken as in the quick form; `make soak` sets it."""
     return int(os.environ.get("INDEXTTSD_SOAK", "1"))
+
+
+@pytest.fixture
+def soak_folder(tmp_path: Path) -> Path:
+    """Where the soak leaves its table and its picture; `make soak` sets it."""
+    return Path(os.environ.get("INDEXTTSD_SOAK_FOLDER", tmp_path / "soak")).absolute()

@@ -65,8 +65,6 @@ def check_refusal(daemon, disk):
         ("outputs", _NEXT_TO_NOTHING, 0),
         ("inbox", _NEXT_TO_NOTHING, 0),
         ("state", _LESS_THAN_GUARDED, 64),
-        ("outputs", _LESS_THAN_GUARDED, 64),
-        ("inbox", _LESS_THAN_GUARDED, 64),
     ],
 )
 def test_a_daemon_whose_disk_fills_up_waits_and_then_makes_all_it_accepted(
