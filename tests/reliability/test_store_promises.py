@@ -104,8 +104,13 @@ class Ledger(RuleBasedStateMachine):
     def submit_some(self, new):
         self.submit(new, None)
 
-    @rule(new=some.lists(requests(), min_size=1, max_size=3), limit=some.sampled_from([None, None, 4]))
-    def submit(self, new, limit):
+    @rule(
+        new=some.lists(requests(), min_size=1, max_size=3),
+        limit=some.sampled_from([None, None, 4]),
+        hours=some.integers(-3, 1),
+    )
+    def submit(self, new, limit, hours=0):
+        self.now += hours * HOUR  # what comes later may seem to have come earlier
         answer = self.model.answer(new, limit)
         self.taken_or_refused(answer, lambda: self.store.submit(new, limit))
 
@@ -134,7 +139,9 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.model.tasks)
     @rule(which=WHICH)
     def cancel(self, which):
-        task = pick(self.model.tasks, which)
+        self.cancel_task(pick(self.model.tasks, which))
+
+    def cancel_task(self, task):
         if task.over:
             self.changes_nothing(Conflict, lambda: self.store.cancel(task.task_id))
             return
@@ -190,6 +197,19 @@ class Ledger(RuleBasedStateMachine):
                 self.enter([-1])
                 getattr(self, ends)(-1)
                 self.rows_are_as_in_the_model()
+
+    @rule(finishes=some.booleans(), cancelled=some.booleans())
+    def die_at_work(self, finishes, cancelled):
+        """In the midst of a file, or between two; somebody may just have cancelled it."""
+        self.claim(1)
+        self.rows_are_as_in_the_model()
+        if self.hand and cancelled:
+            self.cancel_task(self.held(-1)[1].task)
+            self.rows_are_as_in_the_model()
+        if self.hand and finishes:
+            self.complete(-1)
+            self.rows_are_as_in_the_model()
+        self.crash()
 
     in_hand = precondition(lambda self: self.hand)
 
@@ -410,7 +430,7 @@ def pick(items, which):
 def test_the_ledger_keeps_its_promises_whatever_is_done_to_it(empty_ledger, scale, tell):
     machine = type("Machine", (Ledger,), {"empty": empty_ledger, "done": Counter()})
     bounded = settings(
-        max_examples=60 * scale,
+        max_examples=40 * scale,
         stateful_step_count=40,
         derandomize=True,
         phases=[Phase.generate],  # to make a failing example small takes longer than all of this
