@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
+import sqlite3
 import threading
 
 import pytest
@@ -120,3 +122,18 @@ def test_looking_leaves_the_log_of_a_killed_daemon_to_the_next(ledger_file, tmp_
         (tmp_path / f"killed.db{suffix}").write_bytes(data)
     assert examine(copy).tasks == {"pending": 1}
     assert {suffix: (tmp_path / f"killed.db{suffix}").read_bytes() for suffix in left} == left
+
+
+def test_what_a_dead_daemon_left_in_the_log_is_in_the_ledger_before_anything_comes_after_it(
+    ledger_file, store, tmp_path_factory
+):
+    store.submit([new_task()], None)
+    left = tmp_path_factory.mktemp("left") / "state"
+    shutil.copytree(ledger_file.parent, left)  # as a kill leaves it
+    file = left / ledger_file.name
+    with contextlib.closing(Store(file)), contextlib.closing(_without_log(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (1,)
+
+
+def _without_log(file):
+    return sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)

@@ -35,6 +35,19 @@ class Connections:
         for engine in (self._writer, self._reader):  # both hold the file from now on
             with faults.transaction(engine, str(file)) as connection:
                 connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
+            if engine is self._writer:
+                self._renew_log()
+
+    def _renew_log(self) -> None:
+        """Bring what an earlier daemon left in the log into the ledger, before anything is promised on top of it.
+
+        Where its disk failed, parts of the log may be in memory alone: a sync tells of a lost write only once, and the
+        next one would say that all is well.
+        """
+        try:
+            database.begin_log_anew(self._writer)
+        except sqlite3.Error as error:
+            raise faults.meaning_of(error, str(self._file)) or error from error
 
     def close(self) -> None:
         """Close all. The last to close a sound ledger is the writer, which brings the whole log into it.
