@@ -14,21 +14,9 @@ from daemon.store import accepting, database, pruning, reading, work
 from daemon.store.connections import Connections
 from daemon.store.schema import drop_tasks, drops, speeches, tasks
 from daemon.store.work import Claim, ClaimLost, Gain
-from daemon.tasks import OVER, NewTask, Receipt, State, Task, sources
+from daemon.tasks import OVER, NewTask, Receipt, State, Task
 
 __all__ = ["Claim", "ClaimLost", "Drop", "Gain", "Store"]
-
-#: What a retry forgets of a speech.
-_FRESH = {
-    "state": State.PENDING,
-    "attempts": 0,
-    "in_company": False,
-    "segments_done": 0,
-    "segments_total": None,
-    "audio_seconds": 0.0,
-    "process_time": 0.0,
-    "error": None,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +95,7 @@ class Store:
             task = self._get(connection, task_id)
             if task.state not in OVER or task.completed_files == task.total_files:
                 raise Conflict(f"Task '{task_id}' is {task.state}; only what failed or was cancelled can be retried")
-            row = task.n + 1
-            missing = speeches.c.state.in_((State.FAILED, State.CANCELLED))
-            connection.execute(update(speeches).where(speeches.c.task == row, missing).values(_FRESH))
-            back = update(tasks).where(tasks.c.id == row, tasks.c.state.in_(sources(State.PENDING)))
-            connection.execute(
-                back.values(state=State.PENDING, error=None, started_at=None, finished_at=None, cancel_requested=False)
-            )
+            work.put_back(connection, task.n + 1)
             return self._get(connection, task_id)
 
     # Questions

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_col
 
 from daemon.errors import IndexttsdError
 from daemon.store.schema import JOINABLE, speeches, tasks, texts
-from daemon.tasks import State, format_id
+from daemon.tasks import State, format_id, sources
 
 
 class ClaimLost(IndexttsdError):
@@ -237,3 +237,26 @@ def _task_error(connection: Connection, task: int, state: State, found: Mapping[
     )
     files = sum(found.values())
     return error if files == 1 else f"none of {files} files could be made; the first: {error}"
+
+
+#: What a retry forgets of a speech.
+_FRESH = {
+    "state": State.PENDING,
+    "attempts": 0,
+    "in_company": False,
+    "segments_done": 0,
+    "segments_total": None,
+    "audio_seconds": 0.0,
+    "process_time": 0.0,
+    "error": None,
+}
+
+
+def put_back(connection: Connection, task: int) -> None:
+    """Put a task that is over back among the waiting, with those of its files that are not there."""
+    missing = speeches.c.state.in_((State.FAILED, State.CANCELLED))
+    connection.execute(update(speeches).where(speeches.c.task == task, missing).values(_FRESH))
+    back = update(tasks).where(tasks.c.id == task, tasks.c.state.in_(sources(State.PENDING)))
+    connection.execute(
+        back.values(state=State.PENDING, error=None, started_at=None, finished_at=None, cancel_requested=False)
+    )
