@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -167,18 +168,34 @@ class Draft:
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()
 
-    def publish(self, name: str, *, overwrite: bool, own: str | None) -> None:
+    def stands(self, name: str, digest: str, earlier: str | None) -> bool:
+        """Whether the final name has this very content, or what an earlier try published; it is durable then.
+
+        Args:
+            name: the final name in the same folder.
+            digest: of this draft, as `seal` told it. earlier: SHA-256 of the file of an earlier try, if there was one.
+        """
+        descriptor = _open_to_read(self._folder, name)
+        if descriptor is None:
+            return False
+        with os.fdopen(descriptor, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() not in (digest, earlier):
+                return False
+            os.fsync(file.fileno())  # that try may have died between the rename and the folder's fsync
+        os.fsync(self._folder)
+        return True
+
+    def publish(self, name: str, *, overwrite: bool) -> None:
         """Let the file appear under its final name.
 
         Args:
             name: the final name in the same folder.
             overwrite: whether the client allowed to replace what is there.
-            own: SHA-256 of this speech's file of an earlier try, which may be replaced; None if there was none.
 
         Raises:
             SpeechFailed: somebody else's file has the name.
         """
-        if overwrite or (own is not None and _digest(self._folder, name) == own):
+        if overwrite:
             os.rename(self._name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         else:
             try:
@@ -210,13 +227,16 @@ def _step_into(descriptor: int, part: str, *, make: bool) -> int:
     return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
 
 
-def _digest(folder: int, name: str) -> str | None:
+def _open_to_read(folder: int, name: str) -> int | None:
+    """A descriptor of a regular file; None if there is none that can be read."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _not_writable(folder: int) -> OSError:

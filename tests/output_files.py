@@ -12,5 +12,6 @@ def publish(outputs, folder, name, data=b"sound", *, overwrite=False, own=None, 
     with outputs.draft(str(folder), owner) as draft:
         draft.file.write(data)
         digest = draft.seal()
-        draft.publish(name, overwrite=overwrite, own=own)
+        if not draft.stands(name, digest, own):
+            draft.publish(name, overwrite=overwrite)
     return digest

@@ -20,7 +20,7 @@ def test_a_file_appears_whole_under_its_final_name_and_leaves_nothing_else(outpu
         draft.file.write(b"sound")
         digest = draft.seal()
         assert names(root / "a") == [temporary_name("task_1_0-7")]
-        draft.publish("x.wav", overwrite=False, own=None)
+        draft.publish("x.wav", overwrite=False)
     assert names(root / "a") == ["x.wav"]
     assert (root / "a/x.wav").read_bytes() == b"sound"
     assert digest == hashlib.sha256(b"sound").hexdigest()
@@ -60,10 +60,18 @@ def test_a_foreign_file_is_never_overwritten(outputs, root):
     assert names(root) == ["x.wav"]
 
 
-def test_a_file_of_an_earlier_try_is_replaced(outputs, root):
+def test_a_file_of_an_earlier_try_stays(outputs, root):
     own = publish(outputs, root, "x.wav", b"first")
     publish(outputs, root, "x.wav", b"second", own=own)
-    assert (root / "x.wav").read_bytes() == b"second"
+    assert (root / "x.wav").read_bytes() == b"first"
+    assert names(root) == ["x.wav"]
+
+
+def test_a_file_of_the_very_content_is_taken_for_the_tasks(outputs, root):
+    """A ledger that was restored from a backup knows nothing of what it published since."""
+    publish(outputs, root, "x.wav", b"sound")
+    publish(outputs, root, "x.wav", b"sound", own=None)
+    assert names(root) == ["x.wav"]
 
 
 def test_a_file_of_an_earlier_try_that_somebody_changed_is_kept(outputs, root):

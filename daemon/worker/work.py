@@ -101,10 +101,11 @@ def publish(rooms: Rooms, work: Work, sample_rate: int) -> None:
     with rooms.outputs.draft(claimed.directory, f"{claimed.task_id}-{claimed.speech}") as draft:
         seconds = audio.write(draft.file, claimed.format, sample_rate, work.pieces())
         digest = draft.seal()
-        rooms.store.publishing(claimed, digest)
-        if rooms.store.cancel_requested(claimed):
-            raise Cancelled
-        draft.publish(claimed.file_name, overwrite=claimed.overwrite, own=claimed.digest)
+        if not draft.stands(claimed.file_name, digest, claimed.digest):
+            rooms.store.publishing(claimed, digest)
+            if rooms.store.cancel_requested(claimed):
+                raise Cancelled
+            draft.publish(claimed.file_name, overwrite=claimed.overwrite)
     rooms.store.complete(claimed, seconds)
     work.shelf.clear()
     rooms.bell.ring()
