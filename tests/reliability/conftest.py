@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The soak lasts longest: begun first, it keeps one process busy while another does the rest."""
+    items.sort(key=lambda item: "test_soak" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def scale() -> int:
     """How many times as much is broken as in the quick form; `make soak` sets it."""
