@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from daemon.errors import MachineTrouble
 from daemon.host import HostState
 from daemon.worker.crew import Crew
 from daemon.worker.fate import TO_WAIT_FOR, Unsettled
@@ -12,8 +13,9 @@ from daemon.worker.rooms import SUBJECT, Rooms
 
 log = logging.getLogger("indexttsd.worker")
 
-#: How long to wait before an engine that could not be loaded is tried again: doubled each time, in seconds.
-_FIRST_PATIENCE, _LONGEST_PATIENCE = 1.0, 60.0
+#: How long to wait before it is tried again whether anything can be spoken: doubled each time, in seconds. To load an
+#: engine is dear, to ask a disk is not.
+_FIRST_PATIENCE, _LONGEST_FOR_ENGINE, _LONGEST_FOR_MACHINE = 1.0, 60.0, 5.0
 #: How often an idle worker sees whether its engine still lives, in seconds; `/ready` is no staler than this.
 _IDLE_LOOK = 10.0
 
@@ -55,7 +57,8 @@ class Worker:
                     break
                 self._rooms.troubles.tell(SUBJECT, str(error))
                 self._rooms.stop.wait(patience)
-                patience, busy = min(patience * 2, _LONGEST_PATIENCE), True
+                longest = _LONGEST_FOR_MACHINE if isinstance(error, MachineTrouble) else _LONGEST_FOR_ENGINE
+                patience, busy = min(patience * 2, longest), True
             if busy:
                 self._idle_since = None
             else:
