@@ -93,7 +93,20 @@ def test_both_readmes_have_the_same_blocks_but_for_their_comments():
 @pytest.mark.parametrize("readme", READMES, ids=IDS)
 def test_every_route_command_and_exit_code_is_named(readme):
     text = readme.read_text(encoding="utf-8")
-    for command in ("serve", "say", "submit", "tasks", "show", "watch", "cancel", "retry", "prompts", "check"):
+    for command in (
+        "serve",
+        "say",
+        "submit",
+        "tasks",
+        "show",
+        "watch",
+        "cancel",
+        "retry",
+        "prompts",
+        "check",
+        "db",
+        "prune",
+    ):
         assert re.search(rf"\b{command}\b", text) or command == "serve", command
     for word in ("/health", "/ready", "/prompts", "/tasks", "/batch_tasks", "/audio", "/retry", "/stats", "69", "78"):
         assert word in text, word
