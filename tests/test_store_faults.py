@@ -13,6 +13,7 @@ import pytest
 
 from daemon.errors import ConfigError, LedgerBroken, LedgerDamaged, LedgerUnavailable, MachineTrouble
 from daemon.store import Store, database, faults
+from tests.disks import fill as fill_but_for
 from tests.disks import small_disk
 from tests.live import new_task
 from tests.test_cli_db import nobody, opened_to_all
@@ -46,6 +47,19 @@ def test_a_full_disk_at_the_start_is_told_and_the_start_succeeds_once_there_is_r
         assert not (disk / "indexttsd.db.new").exists()
 
 
+@pytest.mark.parametrize("room", [144 << 10, 192 << 10])
+def test_a_first_ledger_that_its_disk_did_not_take_whole_does_not_get_its_name(tmp_path, room):
+    with small_disk(tmp_path / "disk", 1) as disk:
+        filler = fill_but_for(disk, room)
+        for _ in range(2):
+            with pytest.raises(MachineTrouble, match="for now: its disk is full"):
+                Store(disk / "indexttsd.db")
+        filler.unlink()
+        store = Store(disk / "indexttsd.db")
+        assert store.submit([new_task()], None)
+        store.close()
+
+
 def test_a_ledger_that_this_user_may_not_write_to_is_refused(ledger_file):
     if os.geteuid():
         pytest.skip("only root can become somebody else")
@@ -71,16 +85,51 @@ except IndexttsdError as error:
 """
 
 
-def with_fault(file, call, error):
+def with_fault(file, call, error, program=OPEN):
     """What opening and using a ledger says while a call of the system fails on it."""
     if not shutil.which("strace"):
         pytest.skip("strace is not on this machine")
-    trace = ["strace", "-f", "-o", "/dev/null", "-P", file, "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
-    ended = subprocess.run([*trace, sys.executable, "-c", OPEN, file], capture_output=True, text=True, check=False)
+    where = ["-P", file, "-P", f"{file}-wal"]
+    trace = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    ended = subprocess.run(
+        [*trace, *where, sys.executable, "-c", program, file], capture_output=True, text=True, check=False
+    )
     if "ptrace" in ended.stderr:
         pytest.skip(ended.stderr.strip())
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+TWO_WRITE = """
+import sys, threading, time
+from pathlib import Path
+from daemon.errors import IndexttsdError
+from daemon.store import Store
+from tests.live import new_task
+store, began = Store(Path(sys.argv[1])), time.monotonic()
+def submit():
+    try:
+        store.submit([new_task()], None)
+    except IndexttsdError as error:
+        return print(type(error).__name__)
+    return True
+def submit_when_the_other_hangs():
+    while time.monotonic() - began < 0.3:
+        time.sleep(0.01)
+    if submit():
+        print("accepted")
+other = threading.Thread(target=submit_when_the_other_hangs)
+other.start()
+while submit():
+    began = time.monotonic()
+other.join()
+"""
+
+
+def test_who_waited_for_the_writer_while_its_disk_failed_is_refused_as_well(ledger_file):
+    fill(ledger_file)
+    fault = "EIO:when=5:delay_enter=900000"  # strace counts per thread: only the first one has so many
+    assert with_fault(ledger_file, "fdatasync", fault, TWO_WRITE).split() == ["LedgerBroken", "LedgerBroken"]
 
 
 def test_a_disk_that_cannot_be_read_at_the_start_is_a_failed_disk_and_no_damage(ledger_file):

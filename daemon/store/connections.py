@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, exc
+from sqlalchemy import Connection, Engine
 
-from daemon.errors import LedgerBroken, LedgerDamaged
+from daemon.errors import LedgerBroken, LedgerDamaged, LedgerUnavailable
 from daemon.store import database, faults, looking
 
 #: Bytes of the write-ahead log above which it is begun anew even if readers must be waited for.
 LOG_BOUND = 16 << 20
+#: How long a change waits for those before it, in seconds.
+_PATIENCE = 60
 
 
 class Connections:
@@ -31,6 +34,7 @@ class Connections:
         self._log_bound = LOG_BOUND
         self._writer = database.writer(file)
         self._reader = database.reader(file)
+        self._turn = threading.Lock()
         self._over: LedgerBroken | LedgerDamaged | None = None
         for engine in (self._writer, self._reader):  # both hold the file from now on
             with faults.transaction(engine, str(file)) as connection:
@@ -61,11 +65,22 @@ class Connections:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may change the ledger, durable at its end."""
-        if what := self._taken_away():
-            self._over = LedgerDamaged(f"{self._file} was {what} while it was in use; {faults.RECOVER}")
-        with self._transaction(self._writer) as connection:
-            yield connection
-        self._bound_log()
+        with self._in_turn():
+            if what := self._taken_away():
+                self._over = LedgerDamaged(f"{self._file} was {what} while it was in use; {faults.RECOVER}")
+            with self._transaction(self._writer) as connection:
+                yield connection
+            self._bound_log()
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One after the other: who comes after one whose disk failed must know of it before he writes."""
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise LedgerUnavailable(f"the ledger {self._file} does not answer for now; try again later")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -93,7 +108,7 @@ class Connections:
             if log.stat().st_size <= self._log_bound:
                 return
             begun_anew = database.begin_log_anew(self._writer)
-        except (OSError, exc.TimeoutError):
+        except OSError:
             return
         except sqlite3.Error as error:  # what was committed stays so: only the next one hears of it
             meaning = faults.meaning_of(error, str(self._file))

@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 
-from daemon.errors import ConfigError, MachineTrouble
+from daemon.errors import ConfigError, LedgerUnavailable, MachineTrouble
 from daemon.space import trouble
-from daemon.store import backups, faults, identity
+from daemon.store import backups, faults, identity, looking
 from daemon.store.schema import REVISION
 
 
@@ -57,6 +57,8 @@ def _make(file: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
     _migrate(unfinished)
+    if looking.log_of(unfinished).exists():  # SQLite closes without a word about what it could not bring into the file
+        raise LedgerUnavailable(f"the ledger {file} cannot be made for now: its disk is full, or fails")
     unfinished.rename(file)
     identity.sync_folder(file.parent)
 
