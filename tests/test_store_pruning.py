@@ -194,6 +194,15 @@ def test_counting_changes_nothing_while_the_ledger_is_in_use(store, ledger_file)
     assert sizes(ledger_file) == before
 
 
+def test_counting_in_a_ledger_at_rest_leaves_no_file_that_another_user_could_not_write_to(store, ledger_file):
+    add(store, new_task())
+    store.complete(store.claim(), 1.0)
+    store.close()
+    before = sorted(ledger_file.parent.iterdir())
+    assert count_forgettable(ledger_file, LATER) == 1
+    assert sorted(ledger_file.parent.iterdir()) == before
+
+
 def test_counting_makes_no_ledger(tmp_path):
     assert count_forgettable(tmp_path / "indexttsd.db", LATER) == 0
     assert list(tmp_path.iterdir()) == []

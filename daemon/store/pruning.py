@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select
+from sqlalchemy.dialects import sqlite
 
-from daemon.store import database, faults
+from daemon.store.looking import look
 from daemon.store.schema import drop_tasks, drops, speeches, tasks, texts
 
 #: Most tasks, and most files of them, that are forgotten at once while everybody else who writes waits: about 10 ms.
@@ -60,13 +61,12 @@ def count_forgettable(file: Path, before: float) -> int:
     """How many tasks of a ledger may be forgotten; nothing is written, a daemon may use it meanwhile.
 
     Raises:
+        ConfigError: this user may not read it.
         LedgerUnavailable, LedgerBroken, LedgerDamaged
     """
-    if not file.exists():  # SQLite would make one
+    if not file.exists():
         return 0
-    engine = database.reader(file)
-    try:
-        with faults.transaction(engine, str(file)) as connection:
-            return connection.scalar(select(func.count()).select_from(tasks).where(_forgettable(before))) or 0
-    finally:
-        engine.dispose()
+    query = select(func.count()).select_from(tasks).where(_forgettable(before))
+    words = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    (count,) = look(file, lambda connection: connection.execute(words).fetchone())
+    return int(count)
