@@ -94,9 +94,10 @@ class App:
         self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
         api = Api(store, intake, prompts, bell, self._health, max_bytes)
         hosts = [config.server.host, *config.server.hosts]
-        self._server = Server(Guard(api.wsgi(), hosts, config.server.cors_origins), listener)
-        self._address = listener.getsockname()
+        guard = Guard(api.wsgi(), hosts, config.server.cors_origins)
         self._recover(outputs, spool)
+        self._server = Server(guard, listener)  # last: it has threads, and a start that must wait is tried again
+        self._address = listener.getsockname()
 
     def _recover(self, outputs: Outputs, spool: Spool) -> None:
         """Put right what a killed daemon left: claims without a worker, half-written files, shelves nobody needs."""
@@ -104,7 +105,7 @@ class App:
             outputs.sweep(orphan.directory, f"{orphan.task_id}-{orphan.speech}")
             log.info("%s goes on after a restart", orphan.task_id, extra={"action": "task_recovered"})
         self._store.recover()
-        spool.sweep(self._store.unfinished())
+        spool.sweep(self._store.unfinished)
 
     def run(self) -> None:
         """Serve until a signal comes.

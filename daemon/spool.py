@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,16 @@ class Spool:
         """The shelf of this speech; it may hold what an earlier try finished."""
         return Shelf(self._folder / str(speech))
 
-    def sweep(self, keep: set[int]) -> None:
-        """Remove the shelves of all speeches but these."""
-        kept = {str(speech) for speech in keep}
+    def sweep(self, unfinished: Callable[[], set[int]]) -> None:
+        """Remove the shelves of all speeches but the unfinished, which are asked for only where there are shelves."""
         try:
-            found = [folder for folder in self._folder.iterdir() if folder.name not in kept]
+            found = list(self._folder.iterdir())
         except OSError:  # what cannot be looked into needs no sweeping
             return
+        kept = {str(speech) for speech in unfinished()} if found else set()
         for folder in found:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Shelf:

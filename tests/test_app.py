@@ -9,13 +9,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from daemon import config
 from daemon.app import App
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, LedgerUnavailable
+from daemon.store import Store
 from tests.live import PATIENCE, LiveDaemon, until, wav_facts
 
 
@@ -113,6 +115,22 @@ def test_what_an_operator_must_mend_is_named_with_its_place(tmp_path, settings, 
         App(config.load(live.config))
     assert sentence in str(refused.value)
     assert str(live.config) in str(refused.value)
+
+
+def test_a_start_that_waits_for_its_disk_leaves_nothing_behind_by_each_try(tmp_path, monkeypatch):
+    live = LiveDaemon(tmp_path / "daemon")
+    live.write_config()
+
+    def full(_store):
+        raise LedgerUnavailable("its disk is full")
+
+    monkeypatch.setattr(Store, "recover", full)
+    left = []
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable):
+            App(config.load(live.config))
+        left.append((threading.active_count(), len([*Path("/proc/self/fd").iterdir()])))
+    assert left[0] == left[1] == left[2]
 
 
 # Stopping

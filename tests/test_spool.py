@@ -117,5 +117,9 @@ def test_a_cleared_shelf_is_empty_and_may_be_cleared_again(shelf, folder):
 def test_the_sweep_keeps_only_the_shelves_in_work(spool, folder):
     for speech in (1, 2, 12):
         spool.shelf(speech).keep_plan("key", PLAN)
-    spool.sweep({2, 99})
+    spool.sweep(lambda: {2, 99})
     assert [file.name for file in folder.iterdir()] == ["2"]
+
+
+def test_the_sweep_of_an_empty_spool_asks_nobody(spool):
+    spool.sweep(lambda: pytest.fail("the ledger was asked, which reads all it ever kept"))

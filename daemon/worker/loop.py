@@ -44,7 +44,7 @@ class Worker:
             heard = self._rooms.bell.rings
             try:
                 if not (busy := self.step()):
-                    self._rooms.spool.sweep(self._rooms.store.unfinished())  # of what was cancelled while it waited
+                    self._rooms.spool.sweep(self._rooms.store.unfinished)  # of what was cancelled while it waited
                 patience = _FIRST_PATIENCE
                 self._rooms.troubles.over(SUBJECT)
             except Unsettled as error:
