@@ -63,6 +63,17 @@ def to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_own(folder: Path) -> None:
+    """Make a folder that is ours alone, if it is missing.
+
+    Raises:
+        OSError: it cannot be made, or a link has its name: whoever put that there chose what we would move and remove.
+    """
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a symbolic link and must be a folder", str(folder))
+
+
 def remote_kind(path: Path) -> str | None:
     """The kind of file system that `path` lies on, if others may change it without our kernel's knowing (statfs(2)).
 

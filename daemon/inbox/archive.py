@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
 
 from daemon import strict_json
-from daemon.files import rename_new, to_disk
+from daemon.files import make_own, rename_new, to_disk
 
 #: Longest file name that is kept whole, in bytes; longer ones are shortened so that the note's name fits too.
 _NAME_BYTES = 200
@@ -37,9 +38,10 @@ class Archive:
         Raises:
             OSError
         """
-        self.folder.mkdir(exist_ok=True)
+        make_own(self.folder)
         with os.scandir(self.folder) as entries:
-            litter = [Path(entry.path) for entry in entries if entry.name.startswith(_TEMPORARY_PREFIX)]
+            ours = [entry for entry in entries if entry.name.startswith(_TEMPORARY_PREFIX)]
+            litter = [Path(entry.path) for entry in ours if entry.is_file(follow_symlinks=False)]
         for path in litter:
             path.unlink()
 
@@ -71,7 +73,7 @@ class Archive:
         Raises:
             OSError: it could not be written, and nothing of it is left; FileExistsError: its name is taken.
         """
-        self.folder.mkdir(exist_ok=True)
+        make_own(self.folder)
         part = self.folder / f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}.part"
         try:
             with part.open("w", encoding="utf-8") as file:
@@ -105,12 +107,13 @@ class Archive:
             self._note(name).unlink()
 
     def keep(self) -> None:
-        """Bring all that came in to the disk.
+        """Bring all that came in to the disk, unless somebody removed the folder with it.
 
         Raises:
             OSError
         """
-        to_disk(self.folder)
+        with contextlib.suppress(FileNotFoundError):
+            to_disk(self.folder)
 
     def _note(self, name: str) -> Path:
         return self.folder / (name + self._note_suffix)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import ConfigError
-from daemon.files import lock, rename_new, to_disk
+from daemon.files import lock, make_own, rename_new, to_disk
 from daemon.space import trouble
 
 _NAME = re.compile(r"(?P<uid>[0-9a-f]{32})(?P<refused>-refused)?--(?P<name>.+)", re.DOTALL)
@@ -72,7 +72,7 @@ class Claimed:
             OSError: it cannot be made.
         """
         self.release()
-        self.folder.mkdir(exist_ok=True)
+        make_own(self.folder)
         self._lock_file.touch()  # a full disk is no reason to end, as a lock that cannot be had is
         self._lock = lock(self._lock_file, f"the inbox {self._inbox}")
         self.unread = {taken.uid: taken for taken in self._files()}

@@ -32,10 +32,14 @@ class Look:
 
     @classmethod
     def at(cls, path: Path) -> Look | None:
-        """A look at `path` itself, links not followed; None when it is gone."""
+        """A look at `path` itself, links not followed; None when it is gone.
+
+        Raises:
+            OSError: it cannot be told whether it is there.
+        """
         try:
             found = path.lstat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         regular = stat.S_ISREG(found.st_mode)
         return cls(found.st_ino, found.st_size, found.st_mtime_ns, regular, _kind(found.st_mode))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,10 @@ _HANDFUL = 50
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
-    """A file in .claimed/ whose note lies in `archive` already, under `name`."""
+    """A file whose note lies in `archive` already, under `name`. `source`: where it is; None: it is not to be moved."""
 
     drop: Drop
-    source: Path
+    source: Path | None
     archive: Archive
     name: str
 
@@ -54,35 +55,35 @@ class PuttingAway:
         # Four steps, each on the disk before the next, whenever the power fails: the chosen name in the ledger, so that
         # a note without a file is known as ours; the note, so that no file lies in the archive without one; the file;
         # and that it is archived, in the ledger. What is in between is found and gone on with.
-        noted = [(drop, leaving) for drop in drops for leaving in self._noted(drop)]
-        self._keep()
-        moved = [drop for drop, leaving in noted if leaving is None or self._moved(leaving)]
-        self._keep()
+        noted = [leaving for drop in drops for leaving in self._noted(drop)]
+        self._keep(noted)
+        moved = [leaving for leaving in noted if self._moved(leaving)]
+        self._keep(moved)
         with blaming_the_disk(self._folder):
             self._claimed.keep()
-        for drop in moved:
-            self._store.archive_drop(drop.uid)
+        for leaving in moved:
+            self._store.archive_drop(leaving.drop.uid)
 
-    def _keep(self) -> None:
+    def _keep(self, came: Iterable[_Leaving]) -> None:
+        # A folder into which nothing came is left alone: what is wrong with it keeps only its own files waiting.
         with blaming_the_disk(self._folder):
-            self._done.keep()
-            self._failed.keep()
+            for archive in {leaving.archive for leaving in came}:
+                archive.keep()
 
-    def _noted(self, drop: Drop) -> list[_Leaving | None]:
-        """Choose a file's name and write its note: what is to be moved, None if nothing is; empty if it is stuck."""
+    def _noted(self, drop: Drop) -> list[_Leaving]:
+        """Choose a file's name and write its note; empty if it is stuck."""
         with self._stuck.told(drop.name), blaming_the_disk(self._folder):
             source = self._claimed.taken(drop.uid, drop.name).path
             there = os.path.lexists(source)
-            if drop.kept_as and not there:  # an earlier try got as far as the move
-                return [None]
-            if drop.kept_as:  # it got no further than the note
+            if drop.kept_as:
                 archive, name = self._place(drop.kept_as)
-                archive.withdraw(name)
-            leaving = self._note(drop, source)
-            return [leaving if there else None]
+                if not there:  # an earlier try got as far as the move
+                    return [_Leaving(drop, None, archive, name)]
+                archive.withdraw(name)  # it got no further than the note
+            return [self._note(drop, source if there else None)]
         return []
 
-    def _note(self, drop: Drop, source: Path) -> _Leaving:
+    def _note(self, drop: Drop, source: Path | None) -> _Leaving:
         tasks = self._store.tasks_of_drop(drop.uid)
         fault = notes.fault(tasks)
         archive = self._failed if fault else self._done
@@ -93,7 +94,8 @@ class PuttingAway:
 
     def _moved(self, leaving: _Leaving) -> bool:
         with self._stuck.told(leaving.drop.name), blaming_the_disk(self._folder):
-            leaving.archive.receive(leaving.source, leaving.name)
+            if leaving.source:
+                leaving.archive.receive(leaving.source, leaving.name)
             return True
         return False
 

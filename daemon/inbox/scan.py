@@ -20,6 +20,7 @@ from daemon.inbox.putting_away import PuttingAway
 from daemon.inbox.reading import Reading
 from daemon.inbox.stuck import blaming_the_disk
 from daemon.intake import Intake
+from daemon.space import trouble
 from daemon.store import Store
 from daemon.troubles import Troubles
 
@@ -73,7 +74,7 @@ class Inbox:
         return len(self._claiming.backlog)
 
     def open(self) -> None:
-        """Make the folders and become their owner.
+        """Make the folders and become their owner; where the disk allows that not yet, the looks that follow do it.
 
         Raises:
             ConfigError: another daemon owns them, or they cannot be used.
@@ -81,7 +82,11 @@ class Inbox:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._own()
+        except MachineTrouble:
+            return
         except OSError as error:
+            if trouble(error, ""):
+                return
             raise ConfigError(f"the inbox {self._folder} cannot be used: {error.strerror or error}") from None
 
     def stop(self) -> None:
@@ -133,6 +138,14 @@ class Inbox:
         if self._claimed.is_ours():
             return False
         self._claimed.own()
+        try:
+            self._move_in()
+        except BaseException:
+            self._claimed.release()  # half of it done is nothing done: the next look begins anew
+            raise
+        return True
+
+    def _move_in(self) -> None:
         self._done.prepare()
         self._failed.prepare()
         self._claimed.check_moves(self._done.folder, self._failed.folder)
@@ -141,7 +154,6 @@ class Inbox:
         settle = max(self._config.settle_seconds, _SETTLE_REMOTE if remote else 0)
         self._claiming.begin(settle, remote=remote is not None)
         self._tell_kind(remote, settle)
-        return True
 
     def _tell_kind(self, remote: str | None, settle: float) -> None:
         every = f"it is looked through every {self._config.rescan_seconds:g} s"

@@ -1,0 +1,112 @@
+"""What others may do to the inbox's own folders while the daemon runs: nothing is lost, and all goes on once it can."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from daemon.errors import ConfigError
+from daemon.inbox.looks import Look
+from tests.disks import ext4_disk, fill
+from tests.drop_room import DropRoom, make_ground
+
+
+@pytest.mark.parametrize("removed", ["done", "failed"])
+def test_a_removed_folder_of_what_ended_is_made_again_and_keeps_nothing_waiting(room, removed):
+    room.drop("good.json", {"text": "good"})
+    room.drop("bad.json", {"text": "bad"})
+    room.inbox.scan()
+    shutil.rmtree(room.folder / removed)
+    room.store.complete(room.store.claim(), 1.0)
+    room.drop("next.json", {"text": "c"})
+    room.inbox.scan()
+    room.finish(failing="bad")
+    room.inbox.scan()
+    assert room.lying() == room.lying(".claimed") == []
+    assert {name for name in room.lying("done") + room.lying("failed") if name.count(".") == 1} == {
+        *("good.json", "bad.json", "next.json")
+    }
+
+
+@pytest.mark.parametrize("leads_to", ["elsewhere", "nowhere"])
+def test_a_link_in_the_place_of_done_gets_nothing_and_keeps_only_its_own_files_waiting(room, leads_to):
+    (room.folder.parent / "elsewhere").mkdir()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.scan()
+    (room.folder / "done").rmdir()
+    (room.folder / "done").symlink_to(room.folder.parent / leads_to)
+    room.finish()
+    room.drop("y.json", {"text": "b"})
+    room.inbox.scan()
+    assert room.statuses() == {"pending": 1, "processing": 0, "completed": 1, "failed": 0}
+    assert list((room.folder.parent / "elsewhere").iterdir()) == []
+    (room.folder / "done").unlink()
+    room.inbox.scan()
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
+
+
+def test_a_link_in_the_place_of_claimed_is_not_followed_by_an_inbox_that_takes_files_for_strangers(room, caplog):
+    victim = room.folder.parent / "victim"
+    victim.mkdir()
+    (victim / "precious.db").write_text("mine")
+    shutil.rmtree(room.folder / ".claimed")
+    (room.folder / ".claimed").symlink_to(victim)
+    room.inbox.look()
+    assert [file.name for file in victim.iterdir()] == ["precious.db"]
+    assert ".claimed is a symbolic link and must be a folder" in caplog.text
+    (room.folder / ".claimed").unlink()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.look()
+    assert room.troubles.sentences() == []
+    assert room.statuses()["pending"] == 1
+
+
+@pytest.mark.parametrize("name", [".claimed", "done", "failed"])
+def test_a_start_with_a_link_in_the_place_of_our_folder_is_a_sentence(tmp_path, name):
+    make_ground(tmp_path)
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "inbox" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=f"{name} is a symbolic link and must be a folder"):
+        DropRoom(tmp_path)
+
+
+def test_an_inbox_made_again_of_which_only_half_can_be_made_is_taken_whole_once_it_can(room):
+    shutil.rmtree(room.folder)
+    room.folder.mkdir()
+    (room.folder / "done").write_text("in the way")
+    room.inbox.look()
+    (room.folder / ".claimed/stranger.json").write_text("{}")
+    room.inbox.look()
+    assert room.troubles.sentences() != []
+    (room.folder / "done").unlink()
+    room.inbox.look()
+    assert room.troubles.sentences() == []
+    assert room.lying("failed") == ["stranger.json", "stranger.json.error.json"]
+
+
+def test_a_file_of_which_nobody_can_tell_whether_it_is_there_is_not_called_gone(tmp_path):
+    assert Look.at(tmp_path / "gone") is None
+    with pytest.raises(OSError, match="File name too long"):
+        Look.at(tmp_path / ("x" * 300))
+
+
+def test_a_litter_that_is_no_file_does_not_keep_the_daemon_from_starting(room):
+    (room.folder / "done/.indexttsd-x").mkdir()
+    room.inbox._done.prepare()
+
+
+def test_a_first_start_on_a_full_disk_waits_for_room(tmp_path):
+    make_ground(tmp_path)
+    with ext4_disk(tmp_path / "inbox", tmp_path / "image", 4):
+        filler = fill(tmp_path / "inbox")
+        room = DropRoom(tmp_path)
+        room.inbox.look()
+        assert "No space left on device" in room.troubles.sentences()[0]
+        filler.unlink()
+        room.drop("x.json", {"text": "a"})
+        room.inbox.look()
+        assert room.troubles.sentences() == []
+        assert room.statuses()["pending"] == 1
+        room.close()
