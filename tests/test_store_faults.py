@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from daemon.errors import ConfigError, LedgerBroken, LedgerDamaged, LedgerUnavailable, MachineTrouble
-from daemon.store import Store, database, faults
+from daemon.store import Store, database, faults, looking
 from tests.disks import fill as fill_but_for
 from tests.disks import small_disk
 from tests.live import new_task
@@ -98,6 +98,26 @@ def with_fault(file, call, error, program=OPEN):
         pytest.skip(ended.stderr.strip())
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from daemon.store import Store
+from tests.live import new_task
+Store(Path(sys.argv[1])).submit([new_task()], None)
+os._exit(0)
+"""
+
+
+def test_a_log_that_a_start_could_not_bring_into_the_ledger_stays_as_it_is_when_that_start_ends(ledger_file):
+    subprocess.run([sys.executable, "-c", KILLED, ledger_file], check=True)
+    log = looking.log_of(ledger_file)
+    left = log.read_bytes()
+    assert left
+    assert with_fault(ledger_file, "fdatasync", "EIO:when=1").startswith("LedgerBroken")
+    assert log.exists(), "it was synced again, and removed"
+    assert log.read_bytes() == left
 
 
 TWO_WRITE = """

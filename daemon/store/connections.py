@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from daemon.errors import LedgerBroken, LedgerDamaged, LedgerUnavailable
+from daemon.errors import IndexttsdError, LedgerBroken, LedgerDamaged, LedgerUnavailable
 from daemon.store import database, faults, looking
 
 #: Bytes of the write-ahead log above which it is begun anew even if readers must be waited for.
@@ -36,11 +36,14 @@ class Connections:
         self._reader = database.reader(file)
         self._turn = threading.Lock()
         self._over: LedgerBroken | LedgerDamaged | None = None
-        for engine in (self._writer, self._reader):  # both hold the file from now on
-            with faults.transaction(engine, str(file)) as connection:
-                connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
-            if engine is self._writer:
-                self._renew_log()
+        try:
+            for engine in (self._reader, self._writer):  # both hold the file from now on
+                with self._transaction(engine) as connection:
+                    connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
+            self._renew_log()
+        except BaseException:
+            self.close()
+            raise
 
     def _renew_log(self) -> None:
         """Bring what an earlier daemon left in the log into the ledger, before anything is promised on top of it.
@@ -51,7 +54,7 @@ class Connections:
         try:
             database.begin_log_anew(self._writer)
         except sqlite3.Error as error:
-            raise faults.meaning_of(error, str(self._file)) or error from error
+            raise self._meaning_of(error) or error from error
 
     def close(self) -> None:
         """Close all. The last to close a sound ledger is the writer, which brings the whole log into it.
@@ -111,10 +114,16 @@ class Connections:
         except OSError:
             return
         except sqlite3.Error as error:  # what was committed stays so: only the next one hears of it
-            meaning = faults.meaning_of(error, str(self._file))
-            self._over = meaning if isinstance(meaning, LedgerBroken | LedgerDamaged) else self._over
+            self._meaning_of(error)
             return
         self._log_bound = LOG_BOUND if begun_anew else 2 * self._log_bound
+
+    def _meaning_of(self, error: sqlite3.Error) -> IndexttsdError | None:
+        """What an error of SQLite's means, from now on if there is to be no transaction any more."""
+        meaning = faults.meaning_of(error, str(self._file))
+        if isinstance(meaning, LedgerBroken | LedgerDamaged):
+            self._over = meaning
+        return meaning
 
     @contextlib.contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
