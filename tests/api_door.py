@@ -11,10 +11,10 @@ from typing import Any
 
 from daemon import config
 from daemon.api import Api, Guard, Server, listen
-from daemon.app import engine_spec, make_folders
 from daemon.bell import Bell
 from daemon.intake import Intake
 from daemon.outputs import Outputs
+from daemon.premises import engine_spec, make_folders
 from daemon.prompts import Prompts
 from daemon.store import Claim, Gain, Store
 from tests.live import PATIENCE, LiveDaemon

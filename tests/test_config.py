@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daemon import app, config
+from daemon import config, premises
 from daemon.errors import ConfigError
 
 SHIPPED = Path("config.yaml")
@@ -204,7 +204,7 @@ def test_nothing_of_ours_lies_in_the_inbox(load, paths):
     ],
 )
 def test_a_wrong_engine_option_is_named_with_its_line(load, text, sentence):
-    assert refusal(lambda text: app.engine_spec(load(text)), text).startswith(sentence)
+    assert refusal(lambda text: premises.engine_spec(load(text)), text).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_wrong_engine_option_is_named_with_its_line(load, text, sentence):
     [("indextts-1.5", "IndexTTS 1.5"), ("indextts-2", "IndexTTS 2"), ("indextts-2.5", "IndexTTS 2.5")],
 )
 def test_an_engine_without_a_folder_for_its_weights_is_told_how_to_get_them(load, name, title):
-    sentence = refusal(lambda text: app.engine_spec(load(text)), f"engine:\n  name: {name}\n  model_dir: null\n")
+    sentence = refusal(lambda text: premises.engine_spec(load(text)), f"engine:\n  name: {name}\n  model_dir: null\n")
     assert sentence.startswith(f"line 3: 'engine.model_dir': must name a folder for {title}'s weights; then run: ")
     assert f"indexttsd models download {name}" in sentence
-    assert app.engine_spec(load(f"engine: {{name: {name}, model_dir: weights}}\n")).name == name
+    assert premises.engine_spec(load(f"engine: {{name: {name}, model_dir: weights}}\n")).name == name

@@ -15,9 +15,9 @@ import pytest
 
 from daemon import config as configuration
 from daemon import retention
-from daemon.app import own_state
 from daemon.config import RetentionConfig
 from daemon.errors import StorageUnavailable
+from daemon.premises import own_state
 from daemon.retention import DoneFolder, Pruned, Retention, SteadyClock
 from daemon.store import Store
 from tests.live import free_port, new_task, until

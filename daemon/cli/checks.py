@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from daemon import app
+from daemon import app, premises
 from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import Finding
@@ -32,7 +32,7 @@ def of_installation(config: Config) -> Iterator[Finding]:
     """
     yield Finding("configuration", True, str(config.file))
     app.check_address(config)
-    app.make_folders(config)
+    premises.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")
     yield from _weights(config)
@@ -95,9 +95,9 @@ def _prompts(config: Config) -> Finding:
 
 
 def _engine(config: Config) -> Finding:
-    about = app.engine_spec(config).about
+    about = premises.engine_spec(config).about
     try:
-        with app.speaking_once(config) as host:
+        with premises.speaking_once(config) as host:
             return Finding("engine", True, f"{host.name} speaks at {host.load().sample_rate} Hz: {about}")
     except EngineUnavailable as error:
         return Finding("engine", False, str(error))
@@ -106,7 +106,7 @@ def _engine(config: Config) -> Finding:
 def of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:
     """What each file would become if it were dropped into the inbox; nothing is stored or spoken."""
     prompts = Prompts(config.paths.prompts, config.prompts.default)
-    intake = Intake(None, prompts, Outputs(config.output.roots), app.engine_spec(config), config.limits)
+    intake = Intake(None, prompts, Outputs(config.output.roots), premises.engine_spec(config), config.limits)
     for file in files:
         yield _file(config, intake, file)
 

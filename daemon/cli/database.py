@@ -63,9 +63,9 @@ def backup(file: Path | None, config_file: Path | None, as_json: bool) -> None:
 
 
 def _ledger(config_file: Path | None) -> Path:
-    from daemon import app  # noqa: PLC0415
+    from daemon import premises  # noqa: PLC0415
 
-    return app.ledger_file(load_config(config_file))
+    return premises.ledger_file(load_config(config_file))
 
 
 def _as_json(found: Examination) -> dict[str, object]:

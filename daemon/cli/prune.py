@@ -34,22 +34,22 @@ def prune(dry_run: bool, config_file: Path | None, as_json: bool) -> None:
 
 
 def _count(config: Config) -> Pruned:
-    from daemon import app, retention  # noqa: PLC0415
+    from daemon import premises, retention  # noqa: PLC0415
 
-    return retention.count(config.retention, app.ledger_file(config), config.paths.inbox)
+    return retention.count(config.retention, premises.ledger_file(config), config.paths.inbox)
 
 
 def _prune(config: Config) -> Pruned:
-    from daemon import app  # noqa: PLC0415
+    from daemon import premises  # noqa: PLC0415
     from daemon.errors import ConfigError, InUse, RequestRefused  # noqa: PLC0415
     from daemon.retention import Retention  # noqa: PLC0415
     from daemon.store import Store  # noqa: PLC0415
 
-    ledger = app.ledger_file(config)
+    ledger = premises.ledger_file(config)
     if not ledger.exists():
         raise ConfigError(f"there is no ledger {ledger}; 'paths.state' says where it lies")
     try:
-        owned = app.own_state(config)
+        owned = premises.own_state(config)
     except InUse as error:
         about = "a daemon prunes by itself, at its start and every hour; with --dry-run this counts meanwhile"
         raise RequestRefused(f"{str(error).partition(';')[0]}; {about}") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from daemon import app, audio, strict_json
+from daemon import audio, premises, strict_json
 from daemon.config import Config
 from daemon.engines.base import Clip, EngineSpec, Segment, SegmentError, Utterance
 from daemon.errors import BadRequest, SpeechFailed
@@ -75,10 +75,10 @@ def speak_once(
         raise BadRequest(f"{target} must end in {', '.join('.' + name for name in _FORMATS)}")
     prompts = Prompts(config.paths.prompts, config.prompts.default)
     name = prompts.choose(prompt)
-    spec = app.engine_spec(config)
+    spec = premises.engine_spec(config)
     wanted = _options(spec, prompts, options)
     seed = random.randint(0, MAX_SEED) if seed is None else seed  # noqa: S311
-    with app.speaking_once(config) as host:
+    with premises.speaking_once(config) as host:
         segments = host.split(text, wanted)
         if not segments:
             raise SpeechFailed("nothing in the text can be spoken")

@@ -1,0 +1,102 @@
+"""What a configuration stands for on this machine: its folders, the ledger's file, its engine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from daemon.config import Config
+from daemon.engines import SPECS
+from daemon.engines.base import EngineSettings, EngineSpec
+from daemon.files import lock
+from daemon.host import Host, Limits
+from daemon.schema import first_complaint
+
+
+def engine_spec(config: Config) -> EngineSpec:
+    """The configured engine's table entry, what it needs of the configuration checked.
+
+    Raises:
+        ConfigError: its options are wrong, or it is not said where its weights are.
+    """
+    spec = SPECS[config.engine.name]
+    weights = spec.weights
+    if weights is not None and config.engine.model_dir is None:
+        sentence = f"must name a folder for {weights.title}'s weights; then run: {weights.command}"
+        raise config.complaint(sentence, "engine", "model_dir")
+    try:
+        spec.engine_options.model_validate(config.engine.options)
+    except ValidationError as error:
+        found = first_complaint(error, spec.engine_options)
+        raise config.complaint(found.sentence, "engine", "options", *found.path) from None
+    return spec
+
+
+def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
+    """The host of the configured engine, not started."""
+    settings = EngineSettings(
+        model_dir=config.engine.model_dir,
+        device=config.engine.device,
+        options=config.engine.options,
+        cache_dir=config.paths.state / "cache",
+    )
+    limits = Limits(config.engine.recycle_rss_mb, config.engine.recycle_gpu_mb)
+    return Host(spec, settings, config.worker.segment_timeout, log_level, limits)
+
+
+@contextlib.contextmanager
+def speaking_once(config: Config) -> Iterator[Host]:
+    """The configured engine, loaded, for one use without a daemon.
+
+    Raises:
+        ConfigError, EngineUnavailable
+    """
+    # The error is what a person at a terminal gets; a log with tracebacks is a daemon's.
+    logging.getLogger("indexttsd").addHandler(logging.NullHandler())
+    host = engine_host(config, engine_spec(config), "critical")
+    make_folders(config)
+    try:
+        host.load()
+        yield host
+    finally:
+        host.close()
+
+
+def make_folders(config: Config) -> None:
+    """Make the configured folders that are missing.
+
+    Raises:
+        ConfigError: one cannot be made or written to.
+    """
+    paths = config.paths
+    folders: dict[tuple[str | int, ...], Path] = {
+        **{("paths", name): getattr(paths, name) for name in ("inbox", "prompts", "state")},
+        **{("output", "roots", index): root for index, root in enumerate(config.output.roots)},
+    }
+    for key, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise config.complaint(f"{folder} cannot be made: {error.strerror}", *key) from None
+        needs = os.R_OK | os.X_OK if key == ("paths", "prompts") else os.R_OK | os.W_OK | os.X_OK
+        if not os.access(folder, needs, effective_ids=True):
+            what = "cannot be used by this user; mend its permissions"
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                what = "lies on a read-only disk; mount it for writing"
+            raise config.complaint(f"{folder} {what}", *key)
+    (paths.state / "cache").mkdir(exist_ok=True)
+
+
+def ledger_file(config: Config) -> Path:
+    """Where the ledger lies."""
+    return config.paths.state / "indexttsd.db"
+
+
+def own_state(config: Config) -> int:
+    """Own the state folder until the returned descriptor is closed. Raises as `files.lock`."""
+    return lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
