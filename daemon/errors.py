@@ -28,7 +28,7 @@ class LedgerUnavailable(MachineTrouble):
 
 
 class StorageUnavailable(MachineTrouble):
-    """A folder cannot be written to for now: its disk is full, read-only or gone."""
+    """A folder cannot be used for now: its disk is full, read-only or gone."""
 
 
 class LedgerBroken(IndexttsdError):

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from daemon.errors import BadRequest, SpeechFailed
+from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
 
 log = logging.getLogger("indexttsd.prompts")
 
@@ -112,9 +112,13 @@ class Prompts:
 
         Raises:
             SpeechFailed: it is gone.
+            StorageUnavailable: the whole folder is, for now.
         """
         try:
-            return self._catalogue()[name]
+            return self._listed()[name]
+        except OSError as error:
+            what = f"the prompts folder {self._folder} cannot be looked into for now: {error.strerror}"
+            raise StorageUnavailable(what) from None
         except KeyError:
             raise SpeechFailed(f"the prompt '{name}' is no longer in the prompts folder") from None
 
@@ -145,10 +149,13 @@ class Prompts:
 
     def _catalogue(self) -> dict[str, Path]:
         try:
-            with os.scandir(self._folder) as entries:
-                return {entry.name: self._folder / entry.name for entry in entries if _is_recording(entry)}
+            return self._listed()
         except OSError:  # a folder that was removed holds no prompts
             return {}
+
+    def _listed(self) -> dict[str, Path]:
+        with os.scandir(self._folder) as entries:
+            return {entry.name: self._folder / entry.name for entry in entries if _is_recording(entry)}
 
 
 def _is_recording(entry: os.DirEntry[str]) -> bool:

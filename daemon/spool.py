@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.audio import Audio
+from daemon.errors import StorageUnavailable
 from daemon.space import trouble
 
 #: Head of a kept segment: magic, sample rate in Hz, SHA-256 of the samples that follow.
@@ -109,4 +110,8 @@ class Shelf:
             raise self._trouble(error) from None
 
     def _trouble(self, error: OSError) -> Exception:
-        return trouble(error, f"the spool {self._folder.parent}") or error
+        spool = self._folder.parent
+        if os.access(spool / ".", os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+            return trouble(error, f"the spool {spool}") or error
+        # All of the spool, not this shelf: the next speech would fare no better.
+        return StorageUnavailable(f"the spool {spool} cannot be used for now: {error.strerror}")

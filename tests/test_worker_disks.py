@@ -95,6 +95,21 @@ def test_a_stop_while_the_ledger_is_full_ends_the_worker_and_the_next_goes_on(ma
     assert shop.view(task_id)["status"] == "completed"
 
 
+@pytest.mark.parametrize("which", ["spool", "prompts"])
+def test_a_folder_that_cannot_be_used_fails_nobody_and_all_are_spoken_when_it_can(make_workshop, tmp_path, which):
+    shop = make_workshop()
+    tasks = shop.add(TEXT, TEXT)
+    (tmp_path / which).rename(tmp_path / "away")
+    (tmp_path / which).write_text("in the way")
+    with at_work(shop):
+        [said] = until(shop.troubles.sentences, "the trouble")
+        assert (str(tmp_path / which) in said, "Not a directory" in said) == (True, True)
+        (tmp_path / which).unlink()
+        (tmp_path / "away").rename(tmp_path / which)
+        until(lambda: all(shop.store.task(task_id).state is State.COMPLETED for task_id in tasks), "both")
+    assert shop.troubles.sentences() == []
+
+
 def test_a_spool_that_was_removed_is_made_anew(make_workshop, tmp_path):
     shop = make_workshop()
     (tmp_path / "spool").rmdir()
