@@ -44,13 +44,19 @@ class Answer:
         return self.json["detail"]
 
 
-def until(condition: Callable[[], Any], what: str = "the condition", patience: float = PATIENCE) -> Any:
-    """Look again and again until `condition` gives something true; returns it."""
+def until(
+    condition: Callable[[], Any], what: str = "the condition", patience: float = PATIENCE, pause: float = 0.01
+) -> Any:
+    """Look again and again until `condition` gives something true; returns it.
+
+    Args:
+        pause: seconds between two looks, for those that cost something.
+    """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.01)
+        time.sleep(pause)
     raise AssertionError(f"{what} did not come true within {patience:g} s")
 
 

@@ -110,9 +110,9 @@ def post(daemon: LiveDaemon, asked: Order, key: str, *, give_up: threading.Event
 
 
 def drop(daemon: LiveDaemon, name: str, orders: list[Order]) -> Path:
-    """Drop a file with one order, or an array of several; written under another name and then moved in."""
+    """Drop a file with one order, or an array of several; written elsewhere and then moved in."""
     bodies = [asked.body for asked in orders]
-    part = daemon.inbox / f"{name}.json.part"
+    part = daemon.folder / f"{name}.json.part"
     part.write_text(json.dumps(bodies[0] if len(bodies) == 1 else bodies, ensure_ascii=False))
     return part.rename(daemon.inbox / f"{name}.json")
 
@@ -153,7 +153,7 @@ def all_over(daemon: LiveDaemon, patience: float = PATIENCE) -> None:
         lying = {file.name for folder in (daemon.inbox, claimed) for file in folder.iterdir() if file.is_file()}
         return not counts["pending"] and not counts["processing"] and lying == {".lock"}
 
-    until(over, "the end of all tasks", patience)
+    until(over, "the end of all tasks", patience, pause=0.05)
 
 
 def tasks_of(daemon: LiveDaemon) -> dict[str, int]:
@@ -229,9 +229,15 @@ def _check_files(daemon: LiveDaemon, expected: dict[Path, str]) -> None:
         assert _hash(file) == digest, f"{file} sounds unlike the same text spoken undisturbed"
 
 
+def file_of(daemon: LiveDaemon, asked: Order, task_id: str) -> Path | None:
+    """The file of a single task, if it is there and sounds right."""
+    file = daemon.outputs / asked.body["output_path"] / f"{task_id}.wav"
+    return file if file.exists() and _hash(file) == sound_of(daemon, asked.sounds[0]) else None
+
+
 def check_no_litter(daemon: LiveDaemon) -> None:
     """No temporary file, no shelf, nothing claimed; and the ledger is sound."""
-    assert [str(file) for file in daemon.folder.rglob("*.part")] == []
+    assert [str(file) for file in daemon.folder.rglob(".indexttsd-*")] == []
     until(lambda: not any((daemon.folder / "state/spool").iterdir()), "an empty spool")
     assert [file.name for file in (daemon.inbox / ".claimed").iterdir()] == [".lock"]
     assert rows(daemon, "PRAGMA integrity_check") == [("ok",)]
