@@ -145,7 +145,7 @@ def test_a_torch_that_crashes_ends_neither_the_check_nor_in_a_traceback(here):
     code, found, _ = check(here, {"name": "indextts-1.5", "model_dir": "models"}, PYTHONPATH=str(here / "site"))
     assert code == 1
     assert not found["checkup"]["ok"]
-    assert "looking at packages and prompts was ended by SIGSEGV" in found["checkup"]["detail"]
+    assert "looking at packages and prompts was killed by SIGSEGV" in found["checkup"]["detail"]
     assert "killed by SIGSEGV" in found["engine"]["detail"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from daemon.engines.weights import inspect, require
 from daemon.errors import BadRequest, EngineUnavailable
 from daemon.inbox.looks import is_ignored, read_dropped
 from daemon.intake import Intake
+from daemon.offspring import how_it_ended
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 
@@ -83,9 +83,7 @@ def _checkup(config: Config) -> Iterator[Finding]:
 
 
 def _death(ended: subprocess.CompletedProcess[str]) -> str:
-    code = ended.returncode
-    how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
-    return f"{how}; its last words: {ended.stderr.strip().rpartition(chr(10))[2]}"
+    return f"{how_it_ended(ended.returncode)}; its last words: {ended.stderr.strip().rpartition(chr(10))[2]}"
 
 
 def _prompts(config: Config) -> Finding:

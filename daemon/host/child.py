@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from daemon import wire
+from daemon.offspring import how_it_ended
 from daemon.host.answers import Nonsense, plain, read
 
 T = TypeVar("T")
@@ -91,8 +91,5 @@ class Child:
         if isinstance(error, wire.Garbage):
             return "the engine's process sent what is no answer"
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self._process.wait(_GOODBYE_TIMEOUT)
-            if status < 0:
-                return f"the engine's process was killed by {signal.Signals(-status).name}"
-            return f"the engine's process ended with status {status}"
+            return f"the engine's process {how_it_ended(self._process.wait(_GOODBYE_TIMEOUT))}"
         return f"the engine's process broke off: {error}"
