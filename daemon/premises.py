@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSettings, EngineSpec
+from daemon.errors import StorageUnavailable
 from daemon.files import lock
 from daemon.host import Host, Limits
 from daemon.schema import first_complaint
@@ -72,6 +74,7 @@ def make_folders(config: Config) -> None:
 
     Raises:
         ConfigError: one cannot be made or written to.
+        StorageUnavailable: one cannot be made for now, for its disk is full.
     """
     paths = config.paths
     folders: dict[tuple[str | int, ...], Path] = {
@@ -80,7 +83,8 @@ def make_folders(config: Config) -> None:
     }
     for key, folder in folders.items():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            with _making(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise config.complaint(f"{folder} cannot be made: {error.strerror}", *key) from None
         needs = os.R_OK | os.X_OK if key == ("paths", "prompts") else os.R_OK | os.W_OK | os.X_OK
@@ -89,7 +93,19 @@ def make_folders(config: Config) -> None:
             if os.statvfs(folder).f_flag & os.ST_RDONLY:
                 what = "lies on a read-only disk; mount it for writing"
             raise config.complaint(f"{folder} {what}", *key)
-    (paths.state / "cache").mkdir(exist_ok=True)
+    with _making(paths.state / "cache") as cache:
+        cache.mkdir(exist_ok=True)
+
+
+@contextlib.contextmanager
+def _making(path: Path) -> Iterator[Path]:
+    """Make something; that its disk is full is the machine's trouble, which may pass."""
+    try:
+        yield path
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageUnavailable(f"{path} cannot be made for now: {error.strerror}") from None
+        raise
 
 
 def ledger_file(config: Config) -> Path:
@@ -98,5 +114,12 @@ def ledger_file(config: Config) -> Path:
 
 
 def own_state(config: Config) -> int:
-    """Own the state folder until the returned descriptor is closed. Raises as `files.lock`."""
+    """Own the state folder until the returned descriptor is closed.
+
+    Raises:
+        StorageUnavailable: the lock's file cannot be made for now, for the disk is full.
+        InUse, ConfigError: as `files.lock`.
+    """
+    with contextlib.suppress(OSError), _making(config.paths.state / "lock") as file:  # `lock` tells of all else
+        file.touch(0o640)
     return lock(config.paths.state / "lock", f"the state folder {config.paths.state}")
