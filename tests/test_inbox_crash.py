@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import time
 
 import pytest
 
@@ -185,7 +186,8 @@ def test_claimed_files_wait_for_a_ledger_that_takes_nothing_and_are_read_when_it
     assert "stays" not in caplog.text
 
 
-def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_is_back(open_room):
+@pytest.mark.parametrize("forgotten", [False, True], ids=["", "and its tasks were forgotten meanwhile"])
+def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_is_back(open_room, forgotten):
     room = open_room()
     room.drop("x.json", {"text": "a"})
     room.inbox.scan()
@@ -194,8 +196,10 @@ def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_i
     room.inbox.open()  # as under a mount point whose disk is gone: an empty folder
     room.inbox.scan()
     assert room.store.ended_drops() == []
+    assert not forgotten or room.store.prune(time.time() + 1) == 1
     shutil.rmtree(room.folder)
     room.folder.with_name("away").rename(room.folder)
     room.inbox.scan()
     assert room.lying("done") == ["x.json", "x.json.result.json"]
     assert room.lying(".claimed") == []
+    assert room.store.accepted() == 1

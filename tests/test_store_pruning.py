@@ -133,7 +133,7 @@ def test_a_task_stays_as_long_as_its_dropped_file_waits_for_its_note(store, ledg
     assert len(store.tasks_of_drop("uid")) == 2
     store.archive_drop("uid")
     assert prune(store) == [2]
-    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0)
+    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0) | {"drops": 1}
     assert not store.knows_drop("uid")
 
 
@@ -146,10 +146,10 @@ def test_of_two_files_that_stand_for_one_task_both_must_be_put_away(store, ledge
     assert prune(store) == []
     store.archive_drop("two")
     assert prune(store) == [1]
-    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0)
+    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0) | {"drops": 2}
 
 
-def test_a_dropped_file_is_known_as_long_as_one_of_its_tasks_is(store, ledger_file):
+def test_a_dropped_file_is_known_even_when_its_tasks_are_forgotten(store, ledger_file):
     [_, second] = [receipt.task_id for receipt in store.submit_drop("uid", "x.json", [new_task(), new_task()])]
     store.complete(store.claim(), 1.0)
     store.fail(store.claim(), "no")
@@ -159,7 +159,8 @@ def test_a_dropped_file_is_known_as_long_as_one_of_its_tasks_is(store, ledger_fi
     assert [task.task_id for task in store.tasks_of_drop("uid")] == [second]
     finish(store)
     assert prune(store) == [1]
-    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0)
+    assert sizes(ledger_file) == dict.fromkeys(TABLES, 0) | {"drops": 1}
+    assert store.knows_drop("uid")
 
 
 # How much at once

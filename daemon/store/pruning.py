@@ -1,6 +1,7 @@
-"""What the ledger forgets: tasks that ended long ago, with their speeches, texts and dropped files.
+"""What the ledger forgets: tasks that ended long ago, with their speeches and texts.
 
-The file does not shrink by that; SQLite writes the next tasks into the pages that became free.
+That a dropped file was taken is never forgotten: it may lie on a disk that is away, and come back years later. The
+ledger's file does not shrink; SQLite writes the next tasks into the pages that became free.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import sqlite
 
 from daemon.store.looking import look
@@ -43,18 +44,9 @@ def forget(connection: Connection, rows: Sequence[int], before: float) -> int:
     files = select(speeches.c.id).where(speeches.c.task.in_(over))
     connection.execute(delete(texts).where(texts.c.speech.in_(files)))
     connection.execute(delete(speeches).where(speeches.c.task.in_(over)))
-    stood_for = delete(drop_tasks).where(drop_tasks.c.task.in_(over)).returning(drop_tasks.c.uid)
-    _forget_drops(connection, set(connection.scalars(stood_for)))
+    connection.execute(delete(drop_tasks).where(drop_tasks.c.task.in_(over)))
     connection.execute(delete(tasks).where(tasks.c.id.in_(over)))
     return len(over)
-
-
-def _forget_drops(connection: Connection, uids: set[str]) -> None:
-    """Forget those of these dropped files that stand for no task any more."""
-    stands = select(drop_tasks.c.uid).where(drop_tasks.c.uid == drops.c.uid).exists()
-    if uids:
-        gone = delete(drops).where(drops.c.uid == bindparam("gone"), ~stands)
-        connection.execute(gone, [{"gone": uid} for uid in uids])
 
 
 def count_forgettable(file: Path, before: float) -> int:
