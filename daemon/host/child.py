@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from daemon import wire
-from daemon.offspring import how_it_ended
 from daemon.host.answers import Nonsense, plain, read
+from daemon.offspring import how_it_ended
 
 T = TypeVar("T")
 
