@@ -160,7 +160,8 @@ class App:
         self._store.close()
 
     def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
-        if self._asked_to_stop:  # twice: at once
+        if self._asked_to_stop:
+            os.write(2, b"a second signal: the daemon ends at once\n")  # the log may be locked by this very thread
             os._exit(1)
         self._asked_to_stop = True
         self._endings.put(None)

@@ -64,7 +64,8 @@ class Space:
         free = disk.f_bavail * disk.f_frsize
         needed = min(self._min_free, int(disk.f_blocks * disk.f_frsize * _SMALL_SHARE))
         if free <= needed and disk.f_blocks:
-            return f"the disk of {folder} has {free >> 20} MB left; make room (retention.min_free_mb is kept free)"
+            left, kept = (f"{size / (1 << 20):.1f} MB" for size in (free, needed))
+            return f"the disk of {folder} has {left} left, and {kept} must stay free (retention.min_free_mb); make room"
         if disk.f_files and not disk.f_favail:
             return f"the disk of {folder} can hold no more files; remove some"
         return None

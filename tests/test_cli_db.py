@@ -286,3 +286,16 @@ def test_what_root_copies_belongs_to_the_ledgers_owner(here, db):
     for made in (copy, copy.parent):
         assert (made.stat().st_uid, made.stat().st_gid) == (65534, 65534)
     assert copy.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_ledger_whose_rows_are_damaged_is_not_copied_under_whatever_name(here, db):
+    """The copy of a damaged table is a whole file with damaged contents."""
+    fill(here)
+    rows(here, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with here.open("r+b") as file:
+        file.seek(8200)
+        file.write(b"X" * 38)
+    code, out, err = db("backup", str(here.parent / "copy.db"))
+    assert (code, out) == (78, "")
+    assert f"{here} is damaged" in err
+    assert not (here.parent / "copy.db").exists()

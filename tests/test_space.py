@@ -28,7 +28,7 @@ def test_of_a_small_disk_a_twentieth_stays_free(disk):
     (disk / "file").write_bytes(bytes(3_700_000))
     assert space.shortage() is None
     (disk / "more").write_bytes(bytes(300_000))
-    with pytest.raises(StorageUnavailable, match=f"{disk} has 0 MB left; make room"):
+    with pytest.raises(StorageUnavailable, match=rf"{disk} has 0\.\d MB left, and 0\.2 MB must stay free"):
         space.require()
     (disk / "file").unlink()
     space.require()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from daemon.errors import NotFound
+from daemon.errors import LedgerDamaged, NotFound
 from daemon.store import ClaimLost, Store, count_forgettable
 from tests.live import new_task
 from tests.workshop import rows
@@ -205,7 +205,8 @@ def test_counting_in_a_ledger_at_rest_leaves_no_file_that_another_user_could_not
 
 
 def test_counting_makes_no_ledger(tmp_path):
-    assert count_forgettable(tmp_path / "indexttsd.db", LATER) == 0
+    with pytest.raises(LedgerDamaged, match="there is no ledger"):
+        count_forgettable(tmp_path / "indexttsd.db", LATER)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -46,14 +46,14 @@ def _prune(config: Config) -> Pruned:
     from daemon.store import Store  # noqa: PLC0415
 
     ledger = premises.ledger_file(config)
-    if not ledger.exists():
-        raise ConfigError(f"there is no ledger {ledger}; 'paths.state' says where it lies")
     try:
         owned = premises.own_state(config)
     except InUse as error:
         about = "a daemon prunes by itself, at its start and every hour; with --dry-run this counts meanwhile"
         raise RequestRefused(f"{str(error).partition(';')[0]}; {about}") from None
     try:
+        if not ledger.exists():  # the store would make one
+            raise ConfigError(f"there is no ledger {ledger}; 'paths.state' says where it lies")
         store = Store(ledger)
         try:
             return Retention(config.retention, store, config.paths.inbox).prune()

@@ -34,6 +34,9 @@ _HANDFUL = 20
 #: who writes: a file lies still for at least so long, seconds.
 _SETTLE_REMOTE = 10.0
 
+#: How often a folder that cannot be used is looked at again: whoever mended it waits for that, and it costs little.
+_TROUBLED_SECONDS = 3.0
+
 
 class Inbox:
     """One drop folder, owned by one daemon.
@@ -115,7 +118,7 @@ class Inbox:
         else:
             self._troubles.over("inbox")
             return min(self._config.rescan_seconds, self._due())
-        return self._config.rescan_seconds
+        return min(self._config.rescan_seconds, _TROUBLED_SECONDS)
 
     def scan(self) -> None:
         """Put away the files whose tasks have ended, and take those that are complete, at most a bite.

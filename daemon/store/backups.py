@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemon.errors import ConfigError, StorageUnavailable
+from daemon.errors import ConfigError, LedgerDamaged, StorageUnavailable
 from daemon.files import rename_new
 from daemon.space import trouble
-from daemon.store import identity
+from daemon.store import faults, identity
 from daemon.store.looking import log_of, look
 
 #: So many copies of before an upgrade are kept: an upgrade is rare, and each copy as large as the ledger.
@@ -67,11 +67,12 @@ def write(file: Path, target: Path) -> None:
         LedgerUnavailable, LedgerBroken, LedgerDamaged: of the ledger, or of the copy.
     """
     part = target.with_name(f"{target.name}.part")
+    identity.revision(file)
     try:
         _make_folder(target.parent, file)
         with _empty(part, file):
             look(file, lambda connection: _copy(connection, part))
-            identity.revision(part)
+            look(part, lambda connection: _check(connection, file))
             _publish(part, target)
     except FileExistsError as error:
         raise ConfigError(f"{error.filename} is there already and stays; name another file") from None
@@ -115,6 +116,13 @@ def _copy(connection: sqlite3.Connection, part: Path) -> None:
         if error.sqlite_errorcode in _OF_THE_COPY:
             raise StorageUnavailable(f"the backup {part} cannot be written for now: {error}") from None
         raise
+
+
+def _check(copy: sqlite3.Connection, ledger: Path) -> None:
+    """A copy of a damaged table is a whole file with damaged contents: worse than no backup, for it looks like one."""
+    (fault,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    if fault != "ok":
+        raise LedgerDamaged(f"{ledger} is damaged ({' '.join(fault.split())}) and was not copied; {faults.RECOVER}")
 
 
 def _publish(part: Path, target: Path) -> None:

@@ -42,8 +42,9 @@ def prepare(file: Path) -> None:
     found = identity.revision(file)
     if found > REVISION:
         raise ConfigError(f"{file} was written by a newer indexttsd (revision {found}); install that version again")
-    if not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
-        raise ConfigError(f"{file} cannot be written to by this user; mend its permissions")
+    for part in (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))):
+        if part.exists() and not os.access(part, os.R_OK | os.W_OK, effective_ids=True):
+            raise ConfigError(f"{part} cannot be written to by this user; mend its permissions")
     if found < REVISION:
         _upgrade(file, found)
     try:

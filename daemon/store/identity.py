@@ -64,7 +64,7 @@ def require_absence(file: Path) -> None:
         LedgerDamaged: a mark or a log does.
     """
     if mark_of(file).exists():
-        raise LedgerDamaged(f"{file} is gone, but tasks were kept in it; {_or_anew(file)}")
+        raise LedgerDamaged(_gone(file))
     if log_of(file).exists():  # it would be replayed into a new ledger
         raise LedgerDamaged(
             f"{log_of(file)} is there without {file.name}; bring that back, or move both aside to begin anew"
@@ -90,6 +90,10 @@ def revision(file: Path) -> str:
 
 def _check_shape(file: Path) -> None:
     """What must be seen before SQLite opens it: an empty file is a database for it, and it believes any log."""
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        raise LedgerDamaged(_gone(file) if mark_of(file).exists() else f"there is no ledger {file}") from None
     if not file.is_file():
         raise LedgerDamaged(f"{file} is no file; move it aside, and {RECOVER}")
     with file.open("rb") as begin:
@@ -114,7 +118,11 @@ def _identify(connection: sqlite3.Connection) -> tuple[str, str | None]:
     return str(row[0]), None if fault == "ok" else f"is damaged ({' '.join(fault.split())}); move it aside"
 
 
+def _gone(file: Path) -> str:
+    return f"{file} is gone, but tasks were kept in it; {_or_anew(file)}"
+
+
 def _or_anew(file: Path) -> str:
-    return f"{RECOVER}; to begin anew without any task, remove {mark_of(file)}" + (
-        f" and {file.name}" if file.exists() else ""
-    )
+    there = [name for name in (file.name, log_of(file).name) if os.path.lexists(file.with_name(name))]
+    aside = f"move {' and '.join(there)} aside and " if there else ""
+    return f"{RECOVER}; to begin anew without any of its tasks, {aside}remove {mark_of(file)}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import sqlite
 
+from daemon.store import identity
 from daemon.store.looking import look
 from daemon.store.schema import drop_tasks, drops, speeches, tasks, texts
 
@@ -54,10 +55,9 @@ def count_forgettable(file: Path, before: float) -> int:
 
     Raises:
         ConfigError: this user may not read it.
-        LedgerUnavailable, LedgerBroken, LedgerDamaged
+        LedgerUnavailable, LedgerBroken, LedgerDamaged: the last also when there is none.
     """
-    if not file.exists():
-        return 0
+    identity.revision(file)
     query = select(func.count()).select_from(tasks).where(_forgettable(before))
     words = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
     (count,) = look(file, lambda connection: connection.execute(words).fetchone())

@@ -84,10 +84,11 @@ class Crew:
         return self._berths > 0 and ready < _AHEAD * self._limit and not self._rooms.stop.is_set()
 
     def _heed(self) -> None:
-        """Between two calls a stop ends the crew, or the end of its time, and a cancel its speech."""
+        """Between two calls a stop ends the crew, the end of its time or a full disk, and a cancel its speech."""
         self._overtime += self._works[0].claimed is not self._lead
         if self._rooms.stop.is_set() or self._overtime > _OVERTIME:
             raise SetAside
+        self._rooms.space.require()
         cancelled = self._rooms.store.cancel_requested(*(work.claimed for work in self._works))
         for work in [work for work in self._works if work.claimed.speech in cancelled]:
             self._dismiss(work, Cancelled())
