@@ -69,6 +69,19 @@ def test_a_disk_that_fills_up_costs_nobody_an_attempt(make_shop, which):
     assert len(shop.files()) == len(ids)
 
 
+def test_a_full_disk_stops_a_long_text_at_its_next_segment(make_shop):
+    shop, disk, ledger = make_shop("outputs", delay_seconds=0.05)
+    [task_id] = shop.add(TEXT * 30)
+    with at_work(shop):
+        until(lambda: shop.store.task(task_id).segments_done, "the first segment")
+        filler = fill(disk)
+        until(shop.troubles.sentences, "the trouble")
+        assert shop.store.task(task_id).segments_done < 90
+        assert rows(ledger, BLAMED) == []
+        filler.unlink()
+        until(lambda: shop.store.task(task_id).state is State.COMPLETED, "the end")
+
+
 def test_a_text_that_was_cut_while_the_spool_was_full_is_not_charged_for_it(make_shop):
     shop, disk, ledger = make_shop("spool")
     filler = fill(disk)

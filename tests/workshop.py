@@ -73,7 +73,7 @@ def open_workshop(folder, store, host, max_attempts=3, unload_after=None):
         out.mkdir(parents=True)
     spool, bell = Spool(folder / "spool"), Bell()
     voices, troubles = Prompts(prompts, "random"), Troubles()
-    outputs, space = Outputs([out.parent]), Space([folder], 0)
+    outputs, space = Outputs([out.parent]), Space([out.parent], 0)
     rooms = Rooms(store, host, voices, outputs, spool, bell, max_attempts, space, troubles)
     worker = Worker(rooms, unload_after=unload_after)
     made = {"store": store, "host": host, "spool": spool, "bell": bell, "prompts": voices, "troubles": troubles}
