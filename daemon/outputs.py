@@ -112,7 +112,7 @@ class Outputs:
     def sweep(self, directory: str, owner: str) -> None:
         """Remove what a dead worker left under its temporary name."""
         with contextlib.suppress(OSError), self._opened(Path(directory), make=False) as folder:
-            os.unlink(temporary_name(owner), dir_fd=folder)
+            _remove(temporary_name(owner), folder)
 
     def _root_of(self, directory: Path) -> Path | None:
         return next((root for root in self._roots if directory.is_relative_to(root)), None)
@@ -146,8 +146,7 @@ class Draft:
     def __init__(self, folder: int, name: str) -> None:
         self._folder = folder
         self._name = name
-        with contextlib.suppress(FileNotFoundError):  # a dead worker's
-            os.unlink(name, dir_fd=folder)
+        _remove(name, folder)  # a dead worker's
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self.file = os.fdopen(os.open(name, flags, 0o666, dir_fd=folder), "w+b")
 
@@ -158,8 +157,7 @@ class Draft:
         try:
             self.file.close()  # on a full disk this raises
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._name, dir_fd=self._folder)
+            _remove(self._name, self._folder)
 
     def seal(self) -> str:
         """Bring all that was written to the disk; returns its SHA-256."""
@@ -225,6 +223,13 @@ def _step_into(descriptor: int, part: str, *, make: bool) -> int:
             os.mkdir(part, dir_fd=descriptor)
             os.fsync(descriptor)  # a whole file in a folder that a power cut takes away is lost as well
     return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+
+
+def _remove(temporary: str, folder: int) -> None:
+    """Remove a temporary file if it is there, for good: the ledger will forget its owner before the next start."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)
+        os.fsync(folder)
 
 
 def _open_to_read(folder: int, name: str) -> int | None:
