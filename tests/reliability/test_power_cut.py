@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 
-from daemon.errors import SpeechFailed
-from daemon.outputs import Outputs, temporary_name
 from tests.disk_image import copy_image, image_folder, make_image, mounted
 from tests.live import LiveDaemon, until
 from tests.reliability.orders import Accepted, Order, all_over, check, drop, file_of, in_threads, order, post
@@ -227,48 +225,3 @@ def test_without_fsync_of_the_ledger_the_same_cut_loses_tasks(
         found = lost(daemon, clients.accepted, tmp_path)
         assert found
         tell(f"control: {len(found)} of {len(clients.accepted.orders)} acknowledged tasks are lost")
-
-
-@contextlib.contextmanager
-def power_cut_after(tmp_path: Path, work: Callable[[Outputs], None]) -> Iterator[Path]:
-    """The root of outputs as the disk holds it right after this work; no ledger has brought anything to the disk."""
-    folder = tmp_path / "disk"
-    with image_folder() as images:
-        image, left = make_image(images / "now.img"), images / "left.img"
-        with mounted(image, folder):
-            work(Outputs([folder]))
-            copy_image(image, left)
-        with mounted(left, folder):
-            yield folder
-
-
-def test_a_published_file_is_whole_and_in_its_place_before_the_ledger_hears_of_it(tmp_path: Path) -> None:
-    def publish(outputs: Outputs) -> None:
-        with outputs.draft(f"{outputs.first_root}/a/b/c", "owner") as draft:
-            draft.file.write(b"sound" * 10_000)
-            draft.seal()
-            draft.publish("speech.wav", overwrite=False)
-
-    with power_cut_after(tmp_path, publish) as root:
-        assert (root / "a/b/c/speech.wav").read_bytes() == b"sound" * 10_000
-
-
-def test_a_draft_that_was_given_up_does_not_come_back(tmp_path: Path) -> None:
-    def give_up(outputs: Outputs) -> None:
-        with contextlib.suppress(SpeechFailed), outputs.draft(str(outputs.first_root), "owner") as draft:
-            draft.file.write(b"sound" * 10_000)
-            draft.seal()
-            raise SpeechFailed("somebody else's file has the name")
-
-    with power_cut_after(tmp_path, give_up) as root:
-        assert list(root.glob(".indexttsd-*")) == []
-
-
-def test_a_draft_that_was_swept_does_not_come_back(tmp_path: Path) -> None:
-    def sweep(outputs: Outputs) -> None:
-        (outputs.first_root / temporary_name("owner")).write_bytes(b"half a file")
-        os.sync()
-        outputs.sweep(str(outputs.first_root), "owner")
-
-    with power_cut_after(tmp_path, sweep) as root:
-        assert list(root.glob(".indexttsd-*")) == []
