@@ -110,3 +110,14 @@ def test_a_first_start_on_a_full_disk_waits_for_room(tmp_path):
         assert room.troubles.sentences() == []
         assert room.statuses()["pending"] == 1
         room.close()
+
+
+def test_a_folder_in_the_place_of_the_lock_is_told_and_ends_nothing(room, caplog):
+    (room.folder / ".claimed" / ".lock").unlink()
+    (room.folder / ".claimed" / ".lock").mkdir()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.look()
+    assert "cannot be opened: Is a directory" in caplog.text
+    (room.folder / ".claimed" / ".lock").rmdir()
+    room.inbox.look()
+    assert room.statuses()["pending"] == 1

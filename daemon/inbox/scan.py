@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemon.bell import Bell
 from daemon.config import InboxConfig
-from daemon.errors import ConfigError, MachineTrouble
+from daemon.errors import ConfigError, InUse, LedgerDamaged, MachineTrouble
 from daemon.files import remote_kind
 from daemon.inbox.archive import Archive
 from daemon.inbox.bell_wire import BellWire
@@ -33,7 +33,6 @@ _HANDFUL = 20
 #: On a network size and time of change are seconds old (NFS asks its server again after 3 s to 60 s), and nobody tells
 #: who writes: a file lies still for at least so long, seconds.
 _SETTLE_REMOTE = 10.0
-
 #: How often a folder that cannot be used is looked at again: whoever mended it waits for that, and it costs little.
 _TROUBLED_SECONDS = 3.0
 
@@ -106,14 +105,21 @@ class Inbox:
         self._claimed.release()
 
     def look(self) -> float:
-        """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due."""
+        """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due.
+
+        Raises:
+            InUse: another daemon owns the folder now.
+            LedgerBroken, LedgerDamaged
+        """
         try:
             self.scan()
         except OSError as error:
             self._troubles.tell(
                 "inbox", f"the inbox {self._folder} cannot be looked through: {error.strerror or error}"
             )
-        except MachineTrouble as error:
+        except (LedgerDamaged, InUse):
+            raise
+        except (MachineTrouble, ConfigError) as error:  # what would refuse a start may pass while we run
             self._troubles.tell("inbox", str(error))
         else:
             self._troubles.over("inbox")
