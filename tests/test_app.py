@@ -130,7 +130,9 @@ def test_a_start_that_waits_for_its_disk_leaves_nothing_behind_by_each_try(tmp_p
         with pytest.raises(LedgerUnavailable):
             App(config.load(live.config))
         left.append((threading.active_count(), len([*Path("/proc/self/fd").iterdir()])))
-    assert left[0] == left[1] == left[2]
+    (threads, files), (more_threads, more_files) = left[0], left[-1]
+    assert more_threads <= threads, left  # fewer there may be: what other tests left behind ends meanwhile
+    assert more_files <= files, left
 
 
 # Stopping
