@@ -47,13 +47,16 @@ def rename_new(source: str, target: str, *, source_folder: int = _AT_FDCWD, targ
     os.rename(source, target, src_dir_fd=_or_none(source_folder), dst_dir_fd=_or_none(target_folder))
 
 
-def to_disk(path: Path) -> None:
+def to_disk(path: Path, *, follow: bool = False) -> None:
     """Bring a file's content, or the names in a folder, to the disk, whoever wrote them.
+
+    Args:
+        follow: whether `path` may be a link, as a folder may that the operator configured.
 
     Raises:
         OSError: it cannot be opened, or the disk failed.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
         os.fsync(descriptor)
     except OSError as error:

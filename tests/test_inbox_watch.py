@@ -14,6 +14,7 @@ from daemon.bell import Bell
 from daemon.errors import ConfigError
 from daemon.inbox.bell_wire import BellWire
 from tests.bad_payloads import as_json
+from tests.drop_room import make_ground
 from tests.live import PATIENCE, until
 
 
@@ -169,6 +170,19 @@ def test_an_inbox_that_was_removed_and_made_again_goes_on(make_room, run, remove
     room.finish()
     until(lambda: len(room.lying("done")) == 3, "the files in done/")
     assert room.lying("done") == ["after.json", "after.json.result.json", "before.json.result.json"]
+
+
+def test_an_inbox_that_is_a_link_to_a_folder_is_as_good_as_any(make_room, tmp_path):
+    make_ground(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "inbox").symlink_to("elsewhere")
+    room = make_room()
+    room.drop("x.json", {"text": "a"})
+    room.inbox.look()
+    room.finish()
+    room.inbox.look()
+    assert room.troubles.sentences() == []
+    assert room.lying("done") == ["x.json", "x.json.result.json"]
 
 
 def test_an_inbox_that_is_gone_is_told_and_ends_nothing(make_room, run, caplog):

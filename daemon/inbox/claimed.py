@@ -149,7 +149,7 @@ class Claimed:
             OSError
         """
         to_disk(self.folder)
-        to_disk(self._inbox)
+        to_disk(self._inbox, follow=True)
 
     def _files(self) -> list[Taken]:
         found = [_NAME.fullmatch(path.name) for path in sorted(self.folder.iterdir())]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.errors import ConfigError, LedgerDamaged, StorageUnavailable
-from daemon.files import rename_new
+from daemon.files import rename_new, to_disk
 from daemon.space import trouble
 from daemon.store import faults, identity
 from daemon.store.looking import log_of, look
@@ -86,7 +86,7 @@ def _make_folder(folder: Path, ledger: Path) -> None:
     if folder == folder_of(ledger) and not folder.exists():
         folder.mkdir()
         _give_to_owner(folder, ledger, 0o750)
-        identity.sync_folder(folder.parent)
+        to_disk(folder.parent, follow=True)
 
 
 @contextlib.contextmanager
@@ -126,10 +126,9 @@ def _check(copy: sqlite3.Connection, ledger: Path) -> None:
 
 
 def _publish(part: Path, target: Path) -> None:
-    with part.open("rb") as copy:
-        os.fsync(copy.fileno())
+    to_disk(part)
     rename_new(str(part), str(target))
-    identity.sync_folder(target.parent)
+    to_disk(target.parent, follow=True)
 
 
 def _now() -> str:

@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from daemon.errors import ConfigError, LedgerUnavailable, MachineTrouble
+from daemon.files import to_disk
 from daemon.space import trouble
 from daemon.store import backups, faults, identity, looking
 from daemon.store.schema import REVISION
@@ -61,7 +62,7 @@ def _make(file: Path) -> None:
     if looking.log_of(unfinished).exists():  # SQLite closes without a word about what it could not bring into the file
         raise LedgerUnavailable(f"the ledger {file} cannot be made for now: its disk is full, or fails")
     unfinished.rename(file)
-    identity.sync_folder(file.parent)
+    to_disk(file.parent, follow=True)
 
 
 def _upgrade(file: Path, found: str) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from daemon.errors import LedgerDamaged
+from daemon.files import to_disk
 from daemon.store.faults import RECOVER
 from daemon.store.looking import log_of, look, unreadable
 from daemon.store.schema import APPLICATION_ID
@@ -45,16 +46,7 @@ def mark(file: Path) -> None:
         note.flush()
         os.fsync(note.fileno())
     unfinished.rename(mark_of(file))
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    to_disk(file.parent, follow=True)
 
 
 def require_absence(file: Path) -> None:
