@@ -14,7 +14,7 @@ from daemon.engines import SPECS
 from daemon.engines.base import Finding
 from daemon.engines.weights import inspect, require
 from daemon.errors import BadRequest, EngineUnavailable
-from daemon.inbox.looks import is_ignored, read_dropped
+from daemon.inbox.looks import is_ignored, is_json, read_dropped
 from daemon.intake import Intake
 from daemon.offspring import how_it_ended
 from daemon.outputs import Outputs
@@ -110,7 +110,7 @@ def of_files(config: Config, files: Sequence[Path]) -> Iterator[Finding]:
 
 
 def _read(file: Path, max_bytes: int) -> bytes:
-    if not file.name.lower().endswith(".json") or is_ignored(file.name):
+    if not is_json(file.name) or is_ignored(file.name):
         raise BadRequest("the inbox reads only names that end in .json and do not begin with '.'")
     return read_dropped(file, max_bytes)
 
