@@ -35,11 +35,13 @@ class Child:
         self.log = folder / "log"
         command = [*prefix, sys.executable, "-m", "tests.drop_room", str(folder), json.dumps(settings)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
         assert self.process.stdout.readline() == b"open\n", self.said()
 
     def close(self) -> None:
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)  # who is traced would outlive its tracer
         self.process.wait()
         self.process.stdout.close()
 
