@@ -71,7 +71,7 @@ def test_a_backup_put_in_a_damaged_ledgers_place_goes_on_with_all_it_holds_and_a
     with ledger.open("r+b") as file:
         file.write(b"\xa5" * 8192)
     os.truncate(ledger.with_name("indexttsd.db-wal"), 0)
-    assert daemon.stop(0) in (1, 78), "1 for who reads just between the two: a disk that failed, and the start tells more"
+    assert daemon.stop(0) in (1, 78), "1: whoever read between the two met a failing disk; the next start tells more"
     claimed = sorted(file.name for file in (daemon.inbox / ".claimed").glob("*--*"))
     assert len(claimed) >= 2
     spoilt = ledger.read_bytes()
