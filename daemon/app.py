@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import faulthandler
 import logging
 import os
@@ -13,9 +14,11 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from daemon import logs
-from daemon.api import Api, Guard, Server, listen, loopback_address
+from daemon import changes, logs
+from daemon import config as configuration
+from daemon.api import Api, Guard, Server, check, listen, shown
 from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines.base import EngineSpec
@@ -23,7 +26,8 @@ from daemon.errors import ConfigError, IndexttsdError, MachineTrouble
 from daemon.host import HostState
 from daemon.inbox import Inbox
 from daemon.intake import Intake
-from daemon.notify import notify
+from daemon.life import Life
+from daemon.notify import notify, watchdog_seconds
 from daemon.outputs import Outputs
 from daemon.premises import engine_host, engine_spec, ledger_file, make_folders, own_state
 from daemon.prompts import Prompts
@@ -31,6 +35,7 @@ from daemon.retention import Retention, SteadyClock
 from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
+from daemon.tokens import CREDENTIAL, Tokens
 from daemon.troubles import Troubles
 from daemon.worker import Rooms, Worker
 
@@ -43,6 +48,13 @@ STOP_PATIENCE = 60.0
 _START_PATIENCE = 2.0
 
 
+class _Call(enum.Enum):
+    """What the supervising thread is called for."""
+
+    END = "end"
+    RELOAD = "reload"
+
+
 class App:
     """One daemon.
 
@@ -53,12 +65,13 @@ class App:
     def __init__(self, config: Config) -> None:
         self._config = config
         # A queue and not an event: a signal's handler may run while this very thread holds the event's lock.
-        self._endings: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._asked_to_stop = False
         self._broken: Exception | None = None
         spec = engine_spec(config)
         with contextlib.ExitStack() as undo:
-            listener = _listener(config)
+            self._tokens = Tokens(token_files(config))
+            listener = _listener(config, self._tokens)
             undo.callback(listener.close)
             make_folders(config)
             self._lock = own_state(config)
@@ -70,15 +83,16 @@ class App:
 
     def _build(self, spec: EngineSpec, listener: socket.socket) -> None:
         config, store, bell = self._config, self._store, Bell()
+        self._life = Life()
         self._troubles = Troubles()
         self._space = Space(
             [config.paths.state, config.paths.inbox, *config.output.roots], config.retention.min_free_mb
         )
         outputs = Outputs(config.output.roots)
-        prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
+        self._prompts = prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
         if fault := prompts.fault():
             log.warning("tasks that name no prompt will be refused: %s", fault)
-        intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
+        self._intake = intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
         spool = Spool(config.paths.state / "spool")
         self._host = engine_host(config, spec, config.log.level)
         patience = config.worker.max_attempts
@@ -88,11 +102,10 @@ class App:
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
         self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
         api = Api(store, intake, prompts, bell, self._health, max_bytes)
-        hosts = [config.server.host, *config.server.hosts]
-        guard = Guard(api.wsgi(), hosts, config.server.cors_origins)
+        self._guard = Guard(api.wsgi(), _hosts(config), config.server.cors_origins, self._tokens)
         self._recover(outputs, spool)
-        self._server = Server(guard, listener)  # last: it has threads, and a start that must wait is tried again
-        self._address = listener.getsockname()
+        self._server = Server(self._guard, listener)  # last: it has threads, and a start that must wait is tried again
+        self._address = shown(listener)
 
     def _recover(self, outputs: Outputs, spool: Spool) -> None:
         """Put right what a killed daemon left: claims without a worker, half-written files, shelves nobody needs."""
@@ -109,18 +122,60 @@ class App:
             Exception: what ended a room, and so the daemon.
         """
         faulthandler.enable()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         threads = self._start()
-        host, port = self._address[:2]
-        log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port, extra={"action": "listening"})
+        log.info("listening on %s", self._address, extra={"action": "listening"})
         notify("READY=1\nSTATUS=doors open")
-        self._endings.get()
+        self._supervise()
         notify("STOPPING=1")
         log.info("stopping; what is being spoken goes on at the next start", extra={"action": "stopping"})
         self._stop(threads)
         if self._broken:
             raise self._broken
+
+    def _supervise(self) -> None:
+        """Feed the watchdog while all rooms live, and reload when asked to, until the daemon is to end."""
+        pause = watchdog_seconds()
+        while True:
+            call = None
+            with contextlib.suppress(queue.Empty):
+                call = self._calls.get(timeout=pause and pause / 4)
+            if call is _Call.END:
+                return
+            if call is _Call.RELOAD:
+                self.reload()
+            self._feed()
+
+    def _feed(self) -> None:
+        """Tell the watchdog that all is well; if it is not, systemd ends this process, and its stacks are printed."""
+        if late := self._life.late():
+            log.critical("the %s hangs; the watchdog is not fed", " and the ".join(late), extra={"action": "hangs"})
+        else:
+            notify("WATCHDOG=1")
+
+    def reload(self) -> None:
+        """Read the tokens and the configuration anew, and heed what may change live; what is wrong changes nothing."""
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._tokens.read()
+            self._adopt(configuration.load(self._config.file))
+        except ConfigError as error:
+            log.error("not reloaded, all stays as it was: %s", error, extra={"action": "reload_failed"})
+        notify("READY=1")
+
+    def _adopt(self, config: Config) -> None:
+        found = changes.between(self._config, config)
+        self._intake.limits = config.limits
+        self._retention.config = config.retention
+        self._space.allow(config.retention.min_free_mb)
+        self._prompts.default = config.prompts.default
+        self._guard.allow(_hosts(config), config.server.cors_origins)
+        logs.set_up(config.log.level)
+        now = ", ".join(("tokens", *found.live))
+        log.info("reloaded: %s", now, extra={"action": "reloaded"})
+        if found.restart:
+            log.warning("needs a restart: %s", ", ".join(found.restart), extra={"action": "needs_restart"})
 
     def _start(self) -> list[threading.Thread]:
         self._inbox.open()
@@ -143,7 +198,7 @@ class App:
                 "the %s broke; the daemon ends: %s", name, error, exc_info=not foreseen, extra={"action": "room_broke"}
             )
             self._broken = self._broken or error
-            self._endings.put(None)
+            self._calls.put(_Call.END)
 
     def _stop(self, threads: list[threading.Thread]) -> None:
         patience = threading.Timer(STOP_PATIENCE, self._host.cut_off)
@@ -159,12 +214,15 @@ class App:
         patience.cancel()
         self._store.close()
 
-    def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: types.FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._calls.put(_Call.RELOAD)
+            return
         if self._asked_to_stop:
             os.write(2, b"a second signal: the daemon ends at once\n")  # the log may be locked by this very thread
             os._exit(1)
         self._asked_to_stop = True
-        self._endings.put(None)
+        self._calls.put(_Call.END)
 
     def _health(self) -> tuple[dict[str, str], str | None, int]:
         host = self._host
@@ -174,6 +232,12 @@ class App:
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
+def token_files(config: Config) -> list[Path]:
+    """Where tokens may be: the configured file, and what systemd hands over."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return [config.server.tokens_file, *([Path(credentials) / CREDENTIAL] if credentials else [])]
+
+
 def check_address(config: Config) -> None:
     """See that the server may listen where it is told to.
 
@@ -181,12 +245,16 @@ def check_address(config: Config) -> None:
         ConfigError: strangers could reach it there, or there is no such place.
     """
     with _naming_the_key(config):
-        loopback_address(config.server.host, config.server.port)
+        check(config.server, guarded=bool(len(Tokens(token_files(config)))))
 
 
-def _listener(config: Config) -> socket.socket:
+def _listener(config: Config, tokens: Tokens) -> socket.socket:
     with _naming_the_key(config):
-        return listen(config.server.host, config.server.port)
+        return listen(config.server, guarded=bool(len(tokens)))
+
+
+def _hosts(config: Config) -> list[str]:
+    return [config.server.host, *config.server.hosts]
 
 
 @contextlib.contextmanager
@@ -194,7 +262,8 @@ def _naming_the_key(config: Config) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise config.complaint(str(error), "server", "host" if "server.host" in str(error) else "port") from None
+        key = next((key for key in ("unix_socket", "host") if f"server.{key}" in str(error)), "port")
+        raise config.complaint(str(error), "server", key) from None
 
 
 def serve(config: Config) -> int:

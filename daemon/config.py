@@ -42,10 +42,17 @@ ConfigPath = Annotated[Path, BeforeValidator(_beside_config)]
 
 
 class ServerConfig(Strict):
-    """The HTTP door."""
+    """The HTTP door.
+
+    Attributes:
+        unix_socket: where to listen instead of host and port, if not None.
+        tokens_file: names and hashes of the tokens; while it exists a request needs one.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(51046, ge=0, le=65535)
+    unix_socket: ConfigPath | None = None
+    tokens_file: ConfigPath = Path("tokens")
     hosts: list[Annotated[str, AfterValidator(_host_name)]] = []
     cors_origins: list[str] = []
     max_body_bytes: int = Field(4 * 1024**2, ge=1024, le=64 * 1024**2)
@@ -106,6 +113,7 @@ class LimitsConfig(Strict):
     """How much is taken."""
 
     text_chars: int = Field(100_000, ge=1)
+    batch_files: int = Field(100_000, ge=1)
     queue: int = Field(10_000, ge=1)
 
 
@@ -124,9 +132,10 @@ class RetentionConfig(Strict):
 
 
 class LogConfig(Strict):
-    """What is written to the log."""
+    """What is written to the log; texts of tasks only if `texts` asks for them."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    texts: bool = False
 
 
 class Config(Strict):
@@ -268,8 +277,13 @@ def _check_inbox(config: Config) -> None:
     for key, path in {"state": config.paths.state, "prompts": config.paths.prompts}.items():
         if path.resolve().is_relative_to(inbox):
             raise config.complaint(f"{path} may not equal or lie inside paths.inbox", "paths", key)
-    if config.file.parent.resolve() == inbox:
-        raise config.complaint("the inbox may not hold the configuration file", "paths", "inbox")
+    for file, what in _own_files(config).items():
+        if file.parent.resolve() == inbox:
+            raise config.complaint(f"the inbox may not hold {what}", "paths", "inbox")
+
+
+def _own_files(config: Config) -> dict[Path, str]:
+    return {config.file: "the configuration file", config.server.tokens_file: "server.tokens_file"}
 
 
 def _check_roots(config: Config) -> None:
@@ -280,8 +294,9 @@ def _check_roots(config: Config) -> None:
         for key, folder in own.items():
             if _touch(real, folder.resolve()):
                 raise config.complaint(f"{root} may not equal, contain or lie inside {key}", "output", "roots", index)
-        if config.file.resolve().is_relative_to(real):
-            raise config.complaint(f"{root} may not contain the configuration file", "output", "roots", index)
+        for file, what in _own_files(config).items():
+            if file.resolve().is_relative_to(real):
+                raise config.complaint(f"{root} may not contain {what}", "output", "roots", index)
 
 
 def _touch(one: Path, other: Path) -> bool:

@@ -66,6 +66,10 @@ class Forbidden(RequestRefused):
     """A browser page of another site, or a name that is not ours, asked."""
 
 
+class Unauthorized(RequestRefused):
+    """A token is needed, and none that we know came with the request."""
+
+
 class NotFound(RequestRefused):
     """There is no such thing."""
 

@@ -50,6 +50,9 @@ class Intake:
     Args:
         spec: the configured engine's; its options are what `options` may hold.
         space: nothing new is taken while it is short.
+
+    Attributes:
+        limits: how much is taken; may be replaced at any time.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Intake:
         self._prompts = prompts
         self._outputs = outputs
         self._spec = spec
-        self._limits = limits
+        self.limits = limits
         self._space = space
 
     def submit(self, data: bytes, *, batch: bool, key: str | None) -> Receipt:
@@ -79,7 +82,7 @@ class Intake:
         if not isinstance(body, dict):
             raise BadRequest("the body must be one JSON object")
         order = self._order(body, BatchRequest if batch else TaskRequest, None, key)
-        return self._ledger().submit([self._accepted(order)], self._limits.queue)[0]
+        return self._ledger().submit([self._accepted(order)], self.limits.queue)[0]
 
     def submit_drop(self, data: bytes, uid: str, name: str) -> list[Receipt]:
         """Accept a dropped file's content, all of it or nothing.
@@ -104,7 +107,7 @@ class Intake:
 
     def has_room(self, files: int = 1) -> bool:
         """Whether the queue takes so many more dropped files, of one task each."""
-        return self._ledger().room(self._limits.queue + 1 - files) and not (self._space and self._space.shortage())
+        return self._ledger().room(self.limits.queue + 1 - files) and not (self._space and self._space.shortage())
 
     def _accepted(self, order: _Order) -> NewTask | Receipt:
         """A known idempotency key is answered from the ledger, whatever became of prompt, folder and limits since."""
@@ -155,7 +158,10 @@ class Intake:
         return _Order(request, index, checked_key, hashlib.sha256(asked).hexdigest(), folder_given)
 
     def _check_texts(self, request: TaskRequest | BatchRequest) -> None:
-        limit = self._limits.text_chars
+        files, most = len(request.texts), self.limits.batch_files
+        if files > most:
+            raise BadRequest(f"a batch of {files} files is too large; limits.batch_files allows {most}")
+        limit = self.limits.text_chars
         longest = max(map(len, request.texts.values()))
         if longest > limit:
             raise BadRequest(f"a text of {longest} characters is too long; limits.text_chars allows {limit}")

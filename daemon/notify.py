@@ -21,3 +21,11 @@ def notify(state: str) -> None:
             channel.sendto(state.encode(), address)
     except OSError as error:  # a name inherited from a manager that is gone: no reason not to serve
         log.warning("NOTIFY_SOCKET is set, but nobody listens there: %s", error)
+
+
+def watchdog_seconds() -> float | None:
+    """Within how many seconds systemd wants to hear WATCHDOG=1 again; None if it does not (sd_watchdog_enabled(3))."""
+    wanted, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not wanted.isascii() or not wanted.isdigit() or pid not in (None, str(os.getpid())):
+        return None
+    return int(wanted) / 1_000_000 or None

@@ -33,11 +33,14 @@ class Prompts:
         default: `random`, `round_robin` or the name that speaks when a request names none.
         turn: where round robin goes on, so that it carries on over restarts.
         settle: seconds for which a recording that changed must be unchanged before it is listened to again.
+
+    Attributes:
+        default: may be replaced at any time.
     """
 
     def __init__(self, folder: Path, default: str, turn: int = 0, *, settle: float = 2.0) -> None:
         self._folder = folder
-        self._default = default
+        self.default = default
         self._turns = itertools.count(turn)
         self._settle = settle
         self._faults: dict[str, tuple[Stamp, str | None]] = {}
@@ -56,9 +59,9 @@ class Prompts:
         files = self._catalogue()
         if not files:
             raise BadRequest("No prompt audio files found in the 'prompts' directory.")
-        if wanted is None and self._default in ("random", "round_robin"):
+        if wanted is None and self.default in ("random", "round_robin"):
             return self._any(files)
-        name = self._default if wanted is None else wanted
+        name = self.default if wanted is None else wanted
         if name not in files:
             raise BadRequest(f"Specified prompt '{name}' not found.")
         if fault := self._fault_of(files[name]):
@@ -71,7 +74,7 @@ class Prompts:
         if not usable:
             name, fault = next(iter(faults.items()))
             raise BadRequest(f"No prompt can be used; the first of them, '{name}': {fault}")
-        if self._default == "random":
+        if self.default == "random":
             return random.choice(usable)  # noqa: S311 - a voice, not a secret
         return usable[next(self._turns) % len(usable)]
 
@@ -103,9 +106,9 @@ class Prompts:
         names = self.names()
         if not names:
             return f"there is no recording in {self._folder} (paths.prompts)"
-        if self._default in ("random", "round_robin") or self._default in names:
+        if self.default in ("random", "round_robin") or self.default in names:
             return None
-        return f"prompts.default is {self._default!r}, and {self._folder} has no such file"
+        return f"prompts.default is {self.default!r}, and {self._folder} has no such file"
 
     def file(self, name: str) -> Path:
         """The file of a prompt that was chosen earlier.

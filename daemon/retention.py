@@ -130,12 +130,15 @@ class Retention:
 
     Args:
         now: the time of day in seconds since the epoch.
+
+    Attributes:
+        config: what is kept; may be replaced at any time.
     """
 
     def __init__(
         self, config: RetentionConfig, store: Store, inbox: Path, now: Callable[[], float] = time.time
     ) -> None:
-        self._config = config
+        self.config = config
         self._store = store
         self._done = DoneFolder(inbox / "done")
         self._now = now
@@ -164,7 +167,7 @@ class Retention:
         Raises:
             MachineTrouble, LedgerBroken, LedgerDamaged
         """
-        tasks, files = moments(self._config, self._now())
+        tasks, files = moments(self.config, self._now())
         return Pruned(self._all(self._store.prune, tasks), self._all(self._done.prune, files))
 
     def _all(self, bite: Callable[[float], int], before: float | None) -> int:

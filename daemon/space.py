@@ -41,6 +41,10 @@ class Space:
 
     def __init__(self, folders: Sequence[Path], min_free_mb: int) -> None:
         self._folders = list(folders)
+        self.allow(min_free_mb)
+
+    def allow(self, min_free_mb: int) -> None:
+        """From now on so much must stay free."""
         self._min_free = min_free_mb << 20
 
     def shortage(self) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from daemon import config
 from daemon.api import Api, Guard, Server, listen
 from daemon.bell import Bell
+from daemon.config import ServerConfig
 from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.premises import engine_spec, make_folders
@@ -39,7 +40,7 @@ class Door(LiveDaemon):
         self.intake = Intake(self.store, prompts, outputs, engine_spec(settled), settled.limits)
         api = Api(self.store, self.intake, prompts, Bell(), self._health, settled.server.max_body_bytes)
         guard = Guard(api.wsgi(), settled.server.hosts, settled.server.cors_origins)
-        self.server = Server(guard, listen("127.0.0.1", self.port))
+        self.server = Server(guard, listen(ServerConfig(port=self.port), guarded=False))
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
 

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from daemon.api import Server, listen
+from daemon.config import ServerConfig
 from daemon.errors import ConfigError
 from tests.api_door import exchange
 from tests.api_door import http as request
@@ -22,7 +23,7 @@ class Running:
 
     def __init__(self, app):
         self.port = free_port()
-        self.server = Server(app, listen("127.0.0.1", self.port))
+        self.server = Server(app, listen(ServerConfig(port=self.port), guarded=False))
         self.thread = threading.Thread(target=self.server.run)
 
     def __enter__(self):
@@ -61,24 +62,27 @@ def running():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_it_listens_on_loopback(host):
-    listen(host, 0).close()
+    listen(ServerConfig(host=host, port=0), guarded=False).close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_an_address_that_others_reach_is_refused(host):
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1"):
-        listen(host, 0)
+        listen(ServerConfig(host=host, port=0), guarded=False)
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "", "300.0.0.1"])
 def test_a_name_that_is_no_address_is_refused(host):
     with pytest.raises(ConfigError, match="no address of this machine"):
-        listen(host, 0)
+        listen(ServerConfig(host=host, port=0), guarded=False)
 
 
 def test_a_taken_port_is_refused():
-    with contextlib.closing(listen("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="cannot listen"):
-        listen("127.0.0.1", taken.getsockname()[1])
+    with (
+        contextlib.closing(listen(ServerConfig(port=0), guarded=False)) as taken,
+        pytest.raises(ConfigError, match="cannot listen"),
+    ):
+        listen(ServerConfig(port=taken.getsockname()[1]), guarded=False)
 
 
 # What waitress refuses before any route
@@ -169,7 +173,7 @@ def test_a_closed_port_is_free_again():
     with Running(hello) as server:
         exchange(server.port, request("GET /"))
         server.stop()
-        listen("127.0.0.1", server.port).close()
+        listen(ServerConfig(port=server.port), guarded=False).close()
 
 
 def test_the_loop_does_not_leave_before_a_close_has_woken_it():

@@ -1,7 +1,8 @@
 """The HTTP door."""
 
 from daemon.api.guard import Guard
+from daemon.api.listening import check, listen, shown
 from daemon.api.routes import Api
-from daemon.api.server import Server, listen, loopback_address
+from daemon.api.server import Server
 
-__all__ = ["Api", "Guard", "Server", "listen", "loopback_address"]
+__all__ = ["Api", "Guard", "Server", "check", "listen", "shown"]

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from daemon.api.answers import error_body
-from daemon.errors import BadRequest, Forbidden, RequestRefused
+from daemon.errors import BadRequest, Forbidden, RequestRefused, Unauthorized
+from daemon.tokens import Tokens
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+#: What needs no token.
+_OPEN = ("/health", "/api/tts/health")
 _WRITES = ("POST", "PUT", "PATCH")
+_STATUS_LINES = {Forbidden: "403 Forbidden", Unauthorized: "401 Unauthorized"}
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(:[0-9]*)?", re.ASCII)
 
 
@@ -27,10 +31,18 @@ class Guard:
     Args:
         hosts: names this server is called by, besides those of loopback.
         cors_origins: origins whose pages may call it.
+        tokens: who may ask at all; None: everybody.
     """
 
-    def __init__(self, app: Wsgi, hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
+    def __init__(
+        self, app: Wsgi, hosts: Sequence[str], cors_origins: Sequence[str], tokens: Tokens | None = None
+    ) -> None:
         self._app = app
+        self._tokens = tokens
+        self.allow(hosts, cors_origins)
+
+    def allow(self, hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
+        """From now on these, as the constructor takes them."""
         self._hosts = {_bare(host) for host in (*_LOOPBACK_NAMES, *hosts)}
         self._origins = {origin.rstrip("/").lower() for origin in cors_origins}
 
@@ -50,7 +62,17 @@ class Guard:
         if environ["REQUEST_METHOD"] == "OPTIONS" and origin in self._origins:
             start("200 OK", [("Content-Type", "application/json")])
             return [b"{}"]
+        try:
+            self._check_token(environ)
+        except Unauthorized as error:
+            return _refuse(start, environ, error)
         return self._app(environ, start)
+
+    def _check_token(self, environ: Environ) -> None:
+        if self._tokens is None or not self._tokens.needed or environ["PATH_INFO"] in _OPEN:
+            return
+        if self._tokens.holder(environ.get("HTTP_AUTHORIZATION")) is None:
+            raise Unauthorized("a token is needed: send the header Authorization: Bearer TOKEN (indexttsd token new)")
 
     def _check(self, environ: Environ, origin: str) -> None:
         host = environ.get("HTTP_HOST", "")
@@ -71,7 +93,7 @@ class Guard:
         return [
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
-            ("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key, Range"),
+            ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Range"),
             ("Vary", "Origin"),
         ]
 
@@ -102,7 +124,8 @@ def _bare(host: str) -> str:
 
 
 def _refuse(start: StartResponse, environ: Environ, error: RequestRefused) -> list[bytes]:
-    status = "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request"
+    status = next((line for kind, line in _STATUS_LINES.items() if isinstance(error, kind)), "400 Bad Request")
     body = error_body(str(error)).encode()
-    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    challenge = [("WWW-Authenticate", "Bearer")] if isinstance(error, Unauthorized) else []
+    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *challenge])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

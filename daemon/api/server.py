@@ -1,8 +1,7 @@
-"""The socket and the server on it."""
+"""The server on our socket."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import threading
@@ -14,45 +13,11 @@ from bottle import Bottle
 
 from daemon.api.channel import Channel
 from daemon.api.guard import Wsgi
-from daemon.errors import ConfigError
 
 #: Requests above this are cut off by the server; below it, and above `max_body_bytes`, they get a proper answer.
 _LARGEST_REQUEST_BYTES = 64 * 1024**2
 #: How long a stop waits for requests in hand, and then for slow clients to take their answers. Seconds.
 _PATIENCE = 5
-
-
-def loopback_address(host: str, port: int) -> tuple[socket.AddressFamily, str]:
-    """The family and address of a host name that only this machine can reach.
-
-    Raises:
-        ConfigError: it is not loopback's, or does not exist.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"server.host {host!r} is no address of this machine: {error}") from None
-    if not ipaddress.ip_address(address[0]).is_loopback:
-        raise ConfigError(
-            f"server.host {host} is reachable from other machines, and there is no token to keep strangers out; "
-            "listen on 127.0.0.1 and put a reverse proxy with authentication in front"
-        )
-    return family, str(address[0])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address.
-
-    Raises:
-        ConfigError: the address is not loopback's, is taken, or does not exist.
-    """
-    family, address = loopback_address(host, port)
-    try:
-        return socket.create_server((address, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror}; is a daemon running already?"
-        ) from None
 
 
 class Server:
