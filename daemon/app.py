@@ -101,7 +101,7 @@ class App:
         max_bytes = config.server.max_body_bytes
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
         self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
-        api = Api(store, intake, prompts, bell, self._health, max_bytes)
+        api = Api(store, intake, prompts, outputs, bell, self._health, max_bytes)
         self._guard = Guard(api.wsgi(), _hosts(config), config.server.cors_origins, self._tokens)
         self._recover(outputs, spool)
         self._server = Server(self._guard, listener)  # last: it has threads, and a start that must wait is tried again

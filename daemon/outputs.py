@@ -8,16 +8,22 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
-from daemon.errors import BadRequest, SpeechFailed
+from daemon.beneath import make_beneath, open_beneath
+from daemon.errors import BadRequest, NotFound, SpeechFailed
 from daemon.files import is_there, rename_new
 from daemon.space import trouble
 
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
 _NAME_BYTES = 255
 _PATH_BYTES = 4096 - _NAME_BYTES - 2
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: What is no regular file must not keep us waiting.
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 _TEMPORARY_PREFIX = ".indexttsd-"
 
@@ -109,6 +115,21 @@ class Outputs:
                 raise passing from None
             raise SpeechFailed(f"{directory!r} cannot be written to: {_reason(error)}") from None
 
+    def finished(self, directory: str, name: str) -> BufferedReader:
+        """A file in the folder, open for reading.
+
+        Raises:
+            NotFound: there is none: nothing, a link, something that is no file, or a folder outside today's roots.
+            StorageUnavailable: it cannot be read for now.
+        """
+        try:
+            with self._opened(Path(directory), make=False) as folder:
+                return _open_to_read(folder, name)
+        except OSError as error:
+            if passing := trouble(error, f"{name!r} in {directory!r}", "read"):
+                raise passing from None
+            raise NotFound(f"{name!r} is no longer in {directory!r}") from None
+
     def sweep(self, directory: str, owner: str) -> None:
         """Remove what a dead worker left under its temporary name."""
         with contextlib.suppress(OSError), self._opened(Path(directory), make=False) as folder:
@@ -119,21 +140,18 @@ class Outputs:
 
     @contextlib.contextmanager
     def _opened(self, directory: Path, *, make: bool = True) -> Iterator[int]:
-        """A descriptor of the folder, walked part by part below its root; a symbolic link on the way is an error."""
+        """A descriptor of the folder, found below its root's own; a symbolic link on the way is an error."""
         root = self._root_of(directory)
         if root is None:
             raise PermissionError(errno.EACCES, "it lies outside output.roots")
         if make:
             root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for part in directory.relative_to(root).parts:
-                deeper = _step_into(descriptor, part, make=make)
-                os.close(descriptor)
-                descriptor = deeper
+        below = "/".join(directory.relative_to(root).parts)
+        # By name each time, and its links are followed: it is the operator's, who may make it anew or move it.
+        with _closing(os.open(root, _FOLDER)) as base:
+            descriptor = make_beneath(base, below) if make else open_beneath(base, below, _FOLDER)
+        with _closing(descriptor):
             yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 class Draft:
@@ -173,10 +191,11 @@ class Draft:
             name: the final name in the same folder.
             digest: of this draft, as `seal` told it. earlier: SHA-256 of the file of an earlier try, if there was one.
         """
-        descriptor = _open_to_read(self._folder, name)
-        if descriptor is None:
+        try:
+            file = _open_to_read(self._folder, name)
+        except OSError:
             return False
-        with os.fdopen(descriptor, "rb") as file:
+        with file:
             if hashlib.file_digest(file, "sha256").hexdigest() not in (digest, earlier):
                 return False
             os.fsync(file.fileno())  # that try may have died between the rename and the folder's fsync
@@ -191,8 +210,10 @@ class Draft:
             overwrite: whether the client allowed to replace what is there.
 
         Raises:
-            SpeechFailed: somebody else's file has the name.
+            SpeechFailed: somebody else's file has the name, or it is none.
         """
+        if "/" in name or name in ("", ".", ".."):  # no door lets it in; this is the place where it would do harm
+            raise SpeechFailed(f"{name!r} is no file name")
         if overwrite:
             os.rename(self._name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         else:
@@ -217,12 +238,12 @@ def _path_fault(path: str) -> str | None:
     return None
 
 
-def _step_into(descriptor: int, part: str, *, make: bool) -> int:
-    if make:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(part, dir_fd=descriptor)
-            os.fsync(descriptor)  # a whole file in a folder that a power cut takes away is lost as well
-    return os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _remove(temporary: str, folder: int) -> None:
@@ -232,16 +253,17 @@ def _remove(temporary: str, folder: int) -> None:
         os.fsync(folder)
 
 
-def _open_to_read(folder: int, name: str) -> int | None:
-    """A descriptor of a regular file; None if there is none that can be read."""
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
+def _open_to_read(folder: int, name: str) -> BufferedReader:
+    """A regular file that is no link.
+
+    Raises:
+        OSError: there is none that can be read.
+    """
+    descriptor = open_beneath(folder, name, _TO_READ)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
+        return os.fdopen(descriptor, "rb")
     os.close(descriptor)
-    return None
+    raise OSError(errno.EINVAL, "it is not a file", name)
 
 
 def _not_writable(folder: int) -> OSError:

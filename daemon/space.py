@@ -20,15 +20,13 @@ _PASSING = (
 )
 
 
-def trouble(error: OSError, what: str) -> StorageUnavailable | None:
+def trouble(error: OSError, what: str, verb: str = "written") -> StorageUnavailable | None:
     """The trouble of the machine that this error stands for; None if it is about this one file.
 
     Args:
-        what: what could not be written, as the beginning of a sentence.
+        what: what could not be used, as the beginning of a sentence. verb: what could not be done with it.
     """
-    return (
-        StorageUnavailable(f"{what} cannot be written for now: {error.strerror}") if error.errno in _PASSING else None
-    )
+    return StorageUnavailable(f"{what} cannot be {verb} for now: {error.strerror}") if error.errno in _PASSING else None
 
 
 class Space:

@@ -38,7 +38,7 @@ class Door(LiveDaemon):
         prompts = Prompts(settled.paths.prompts, settled.prompts.default)
         outputs = Outputs(settled.output.roots)
         self.intake = Intake(self.store, prompts, outputs, engine_spec(settled), settled.limits)
-        api = Api(self.store, self.intake, prompts, Bell(), self._health, settled.server.max_body_bytes)
+        api = Api(self.store, self.intake, prompts, outputs, Bell(), self._health, settled.server.max_body_bytes)
         guard = Guard(api.wsgi(), settled.server.hosts, settled.server.cors_origins)
         self.server = Server(guard, listen(ServerConfig(port=self.port), guarded=False))
         self.thread = threading.Thread(target=self.server.run)

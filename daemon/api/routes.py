@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import bottle
 
@@ -27,6 +26,7 @@ from daemon.errors import (
     TooLarge,
 )
 from daemon.intake import Intake
+from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.store import Store
 from daemon.tasks import STATUS_WORDS, State, parse_id, view
@@ -62,6 +62,7 @@ class Api:
         store: Store,
         intake: Intake,
         prompts: Prompts,
+        outputs: Outputs,
         bell: Bell,
         health: Callable[[], tuple[dict[str, str], str | None, int]],
         max_body_bytes: int,
@@ -69,6 +70,7 @@ class Api:
         self._store = store
         self._intake = intake
         self._prompts = prompts
+        self._outputs = outputs
         self._bell = bell
         self._health = health
         self._max_body_bytes = max_body_bytes
@@ -146,10 +148,8 @@ class Api:
             raise Conflict(f"Task '{task_id}' is a batch of many files; find them in its output_directory")
         if task.state is not State.COMPLETED:
             raise Conflict(f"Task '{task_id}' has no audio; it is {view(task)['status']}")
-        try:
-            return sound.send(Path(task.directory, task.file_name), _MEDIA_TYPES[task.format])
-        except OSError:
-            raise NotFound(f"the audio of task '{task_id}' is no longer in {task.directory!r}") from None
+        file = self._outputs.finished(task.directory, task.file_name)
+        return sound.send(file, _MEDIA_TYPES[task.format])
 
     def stats(self) -> object:
         """Counts, how the engine is, and what keeps the daemon from speaking, if anything does."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
+import io
 import os
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import bottle
 
@@ -13,23 +16,67 @@ import bottle
 _RANGE = re.compile(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", re.ASCII)
 
 
-def send(file: Path, media_type: str) -> bottle.HTTPResponse:
-    """The answer that carries `file`.
+class _Sending(io.BufferedReader):
+    """A file on its way out.
 
-    Raises:
-        FileNotFoundError: it is gone.
+    The server's loop would go round and round for one that got shorter after its length was promised; it hangs up when
+    reading fails.
     """
-    found = file.stat()
-    tag = f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
-    if not _wants_part(found, tag):
-        bottle.request.environ.pop("HTTP_RANGE", None)
-    elif not [*bottle.parse_range_header(bottle.request.environ["HTTP_RANGE"], found.st_size)]:
-        return bottle.HTTPError(416, **{"Content-Range": f"bytes */{found.st_size}"})
-    return bottle.static_file(file.name, root=str(file.parent), mimetype=media_type, etag=tag)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size and not data:
+            raise OSError("the file was cut short while it was sent")
+        return data
 
 
-def _wants_part(found: os.stat_result, tag: str) -> bool:
-    """Whether there is a Range, and the client's earlier part (If-Range) is of this very file."""
-    environ = bottle.request.environ
-    same = (tag, email.utils.formatdate(found.st_mtime, usegmt=True))
-    return bool(_RANGE.fullmatch(environ.get("HTTP_RANGE", ""))) and environ.get("HTTP_IF_RANGE", tag) in same
+def send(file: io.BufferedReader, media_type: str) -> bottle.HTTPResponse:
+    """The answer that carries `file`, which is no longer the caller's: whoever sends it closes it.
+
+    The server reads it as the client takes it, a part as well as the whole, and no thread waits for that.
+    """
+    body = _Sending(file.detach())
+    with contextlib.ExitStack() as undo:
+        undo.callback(body.close)
+        found = os.fstat(body.fileno())
+        headers = {"ETag": _tag(found), "Last-Modified": _changed(found), "Accept-Ranges": "bytes"}
+        if _is_known(bottle.request.environ, found):
+            return bottle.HTTPResponse(status=304, **headers)
+        part = _part(bottle.request.environ, found)
+        if part is not None and not part:
+            return bottle.HTTPError(416, **{"Content-Range": f"bytes */{found.st_size}"})
+        sent = range(found.st_size) if part is None else part
+        headers |= {"Content-Type": media_type, "Content-Length": str(len(sent))}
+        if part:
+            headers["Content-Range"] = f"bytes {part[0]}-{part[-1]}/{found.st_size}"
+        if not sent:
+            return bottle.HTTPResponse(**headers)
+        body.seek(sent[0])
+        undo.pop_all()
+        return bottle.HTTPResponse(body, 206 if part else 200, **headers)
+
+
+def _tag(found: os.stat_result) -> str:
+    return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
+
+
+def _changed(found: os.stat_result) -> str:
+    return email.utils.formatdate(found.st_mtime, usegmt=True)
+
+
+def _is_known(environ: Mapping[str, Any], found: os.stat_result) -> bool:
+    """Whether the client has this very content already."""
+    if tags := environ.get("HTTP_IF_NONE_MATCH"):  # a date beside it does not count
+        known = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
+        return "*" in known or _tag(found) in known
+    since = bottle.parse_date(environ.get("HTTP_IF_MODIFIED_SINCE", "").partition(";")[0].strip())
+    return since is not None and since >= int(found.st_mtime)
+
+
+def _part(environ: Mapping[str, Any], found: os.stat_result) -> range | None:
+    """The bytes that are asked for, empty if the file has none of them; None: all of it."""
+    wanted = environ.get("HTTP_RANGE", "")
+    same = (_tag(found), _changed(found))  # the client's earlier part must be of this very file
+    if not _RANGE.fullmatch(wanted) or environ.get("HTTP_IF_RANGE", same[0]) not in same:
+        return None
+    return next((range(*ends) for ends in bottle.parse_range_header(wanted, found.st_size)), range(0))
