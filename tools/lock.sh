@@ -10,4 +10,5 @@ lock build.in --output-file build.lock
 lock ../pyproject.toml --overrides overrides.txt --output-file runtime.lock
 lock ../pyproject.toml indextts.in --extra indextts --config-file uv.toml \
   --constraints build.lock --constraints runtime.lock --output-file indextts.lock
-lock dev.in --constraints runtime.lock --constraints indextts.lock --output-file dev.lock
+# pip itself, which pip-audit asks for, is of the environment.
+lock dev.in --constraints runtime.lock --constraints indextts.lock --no-emit-package pip --output-file dev.lock
