@@ -13,12 +13,11 @@ import socket
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-from daemon import changes, logs
+from daemon import address, changes, logs
 from daemon import config as configuration
-from daemon.api import Api, Guard, Server, check, listen, shown
+from daemon.api import Api, Guard, Server, handed_over, shown
 from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines.base import EngineSpec
@@ -27,7 +26,7 @@ from daemon.host import HostState
 from daemon.inbox import Inbox
 from daemon.intake import Intake
 from daemon.life import Life
-from daemon.notify import notify, watchdog_seconds
+from daemon.notify import notify, one_line, watchdog_seconds
 from daemon.outputs import Outputs
 from daemon.premises import engine_host, engine_spec, ledger_file, make_folders, own_state
 from daemon.prompts import Prompts
@@ -35,7 +34,7 @@ from daemon.retention import Retention, SteadyClock
 from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
-from daemon.tokens import CREDENTIAL, Tokens
+from daemon.tokens import Token
 from daemon.troubles import Troubles
 from daemon.worker import Rooms, Worker
 
@@ -55,24 +54,32 @@ class _Call(enum.Enum):
     RELOAD = "reload"
 
 
+#: A queue and not an event: a signal's handler may run while this very thread holds the event's lock.
+_Calls = queue.SimpleQueue[_Call]
+
+
 class App:
     """One daemon.
+
+    Args:
+        handed_over: systemd's socket, which stays open; None: listen where the configuration says.
+        calls: what the process was called for before there was a daemon to hear it.
 
     Raises:
         ConfigError: from the constructor, for everything an operator must mend before it can start.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, handed_over: socket.socket | None = None, calls: _Calls | None = None) -> None:
         self._config = config
-        # A queue and not an event: a signal's handler may run while this very thread holds the event's lock.
-        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._calls = calls or queue.SimpleQueue()
         self._asked_to_stop = False
         self._broken: Exception | None = None
         spec = engine_spec(config)
         with contextlib.ExitStack() as undo:
-            self._tokens = Tokens(token_files(config))
-            listener = _listener(config, self._tokens)
+            self._tokens = address.tokens(config)
+            listener, self._leave = address.listener(config, self._tokens, handed_over)
             undo.callback(listener.close)
+            undo.callback(self._leave)
             make_folders(config)
             self._lock = own_state(config)
             undo.callback(os.close, self._lock)
@@ -90,8 +97,7 @@ class App:
         )
         outputs = Outputs(config.output.roots)
         self._prompts = prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
-        if fault := prompts.fault():
-            log.warning("tasks that name no prompt will be refused: %s", fault)
+        _warn_of_prompts(prompts)
         self._intake = intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
         spool = Spool(config.paths.state / "spool")
         self._host = engine_host(config, spec, config.log.level)
@@ -101,8 +107,8 @@ class App:
         max_bytes = config.server.max_body_bytes
         self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
         self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
-        api = Api(store, intake, prompts, outputs, bell, self._health, max_bytes)
-        self._guard = Guard(api.wsgi(), _hosts(config), config.server.cors_origins, self._tokens)
+        api = Api(store, intake, prompts, outputs, bell, self._health, max_bytes, lambda: self._tokens.needed)
+        self._guard = Guard(api.wsgi(), address.hosts(config), config.server.cors_origins, self._tokens)
         self._recover(outputs, spool)
         self._server = Server(self._guard, listener)  # last: it has threads, and a start that must wait is tried again
         self._address = shown(listener)
@@ -122,7 +128,7 @@ class App:
             Exception: what ended a room, and so the daemon.
         """
         faulthandler.enable()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         threads = self._start()
         log.info("listening on %s", self._address, extra={"action": "listening"})
@@ -158,24 +164,30 @@ class App:
         """Read the tokens and the configuration anew, and heed what may change live; what is wrong changes nothing."""
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self._tokens.read()
-            self._adopt(configuration.load(self._config.file))
+            tokens, config = self._tokens.read(), configuration.load(self._config.file)
+            engine_spec(config)
         except ConfigError as error:
             log.error("not reloaded, all stays as it was: %s", error, extra={"action": "reload_failed"})
-        notify("READY=1")
+            notify(f"READY=1\nSTATUS=not reloaded: {one_line(str(error))}")
+        else:
+            self._adopt(config, tokens)
 
-    def _adopt(self, config: Config) -> None:
+    def _adopt(self, config: Config, tokens: list[Token] | None) -> None:
         found = changes.between(self._config, config)
+        self._config = changes.in_force(self._config, config)
+        now = [*(["the tokens"] if self._tokens.adopt(tokens) else []), *found.live]
         self._intake.limits = config.limits
         self._retention.config = config.retention
         self._space.allow(config.retention.min_free_mb)
         self._prompts.default = config.prompts.default
-        self._guard.allow(_hosts(config), config.server.cors_origins)
+        self._guard.allow(address.hosts(self._config), config.server.cors_origins)
         logs.set_up(config.log.level)
-        now = ", ".join(("tokens", *found.live))
-        log.info("reloaded: %s", now, extra={"action": "reloaded"})
-        if found.restart:
-            log.warning("needs a restart: %s", ", ".join(found.restart), extra={"action": "needs_restart"})
+        log.info("reloaded: %s", ", ".join(now) or "nothing new", extra={"action": "reloaded"})
+        restart = f"needs a restart: {', '.join(found.restart)}" if found.restart else ""
+        if restart:
+            log.warning("%s", restart, extra={"action": "needs_restart"})
+        _warn_of_prompts(self._prompts)
+        notify(f"READY=1\nSTATUS={restart or 'doors open'}")
 
     def _start(self) -> list[threading.Thread]:
         self._inbox.open()
@@ -208,16 +220,14 @@ class App:
         self._host.abandon_load()
         self._inbox.stop()
         self._retention.stop()
+        self._leave()
         self._server.close()
         for thread in threads:
             thread.join()
         patience.cancel()
         self._store.close()
 
-    def _on_signal(self, number: int, _frame: types.FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self._calls.put(_Call.RELOAD)
-            return
+    def _on_signal(self, _number: int, _frame: types.FrameType | None) -> None:
         if self._asked_to_stop:
             os.write(2, b"a second signal: the daemon ends at once\n")  # the log may be locked by this very thread
             os._exit(1)
@@ -232,38 +242,9 @@ class App:
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
-def token_files(config: Config) -> list[Path]:
-    """Where tokens may be: the configured file, and what systemd hands over."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    return [config.server.tokens_file, *([Path(credentials) / CREDENTIAL] if credentials else [])]
-
-
-def check_address(config: Config) -> None:
-    """See that the server may listen where it is told to.
-
-    Raises:
-        ConfigError: strangers could reach it there, or there is no such place.
-    """
-    with _naming_the_key(config):
-        check(config.server, guarded=bool(len(Tokens(token_files(config)))))
-
-
-def _listener(config: Config, tokens: Tokens) -> socket.socket:
-    with _naming_the_key(config):
-        return listen(config.server, guarded=bool(len(tokens)))
-
-
-def _hosts(config: Config) -> list[str]:
-    return [config.server.host, *config.server.hosts]
-
-
-@contextlib.contextmanager
-def _naming_the_key(config: Config) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        key = next((key for key in ("unix_socket", "host") if f"server.{key}" in str(error)), "port")
-        raise config.complaint(str(error), "server", key) from None
+def _warn_of_prompts(prompts: Prompts) -> None:
+    if fault := prompts.fault():
+        log.warning("tasks that name no prompt will be refused: %s", fault)
 
 
 def serve(config: Config) -> int:
@@ -274,8 +255,11 @@ def serve(config: Config) -> int:
         LedgerBroken: it must start anew.
     """
     logs.set_up(config.log.level)
+    calls: _Calls = queue.SimpleQueue()
+    # At once, for what it does unless told otherwise is to end the process; a start may wait long for its disks.
+    signal.signal(signal.SIGHUP, lambda *_: calls.put(_Call.RELOAD))
     try:
-        _built(config).run()
+        _built(config, handed_over(), calls).run()
     except IndexttsdError:
         raise
     except Exception:
@@ -284,15 +268,15 @@ def serve(config: Config) -> int:
     return 0
 
 
-def _built(config: Config) -> App:
+def _built(config: Config, handed: socket.socket | None, calls: _Calls) -> App:
     """The daemon, as soon as its disks have room for it: who ended instead would be started a few times and no more."""
     troubles = Troubles()
     while True:
         try:
-            app = App(config)
+            app = App(config, handed, calls)
         except MachineTrouble as error:
             troubles.tell("start", str(error))
-            notify(f"STATUS=waiting: {error}\nEXTEND_TIMEOUT_USEC={10 * _START_PATIENCE * 1_000_000:.0f}")
+            notify(f"STATUS=waiting: {one_line(str(error))}\nEXTEND_TIMEOUT_USEC={10 * _START_PATIENCE * 1e6:.0f}")
             time.sleep(_START_PATIENCE)
         else:
             troubles.over("start")

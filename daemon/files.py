@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
+import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.errors import ConfigError, InUse
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+#: How long a command waits for another one at the same file. Seconds.
+_TURN_PATIENCE = 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
 #: linux/magic.h. FUSE stands for sshfs, rclone and the shares of virtual machines.
 _REMOTE = {
@@ -123,3 +129,59 @@ def lock(file: Path, what: str) -> int:
         os.close(descriptor)
         raise ConfigError(f"{what} cannot be used: {file} cannot be locked: {error.strerror}") from None
     return descriptor
+
+
+def replace(file: Path, content: bytes, *, mode: int, group: int) -> None:
+    """Give a file new content in one step: readers see the old or the new. A link of that name is not followed.
+
+    Args:
+        group: the number of its group; where we may not give it that, it keeps ours.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    part = file.with_name(f".{file.name}.{secrets.token_hex(8)}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as new:  # noqa: PTH123 - of a descriptor
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode)  # after the group, so that no other group can read it for a moment
+            new.write(content)
+            new.flush()
+            os.fsync(descriptor)
+        os.replace(part, file)  # noqa: PTH105
+    finally:
+        part.unlink(missing_ok=True)
+    to_disk(file.parent, follow=True)
+
+
+@contextlib.contextmanager
+def turn_in(folder: Path) -> Iterator[None]:
+    """Be the only one who changes what a folder holds, of all who ask for their turn; the lock leaves no file behind.
+
+    Raises:
+        ConfigError: the folder cannot be opened, or somebody else holds it for too long.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be used: {error.strerror}") from None
+    try:
+        _wait_for_turn(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_turn(descriptor: int, folder: Path) -> None:
+    deadline = time.monotonic() + _TURN_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InUse(f"another program holds the folder {folder}; lsof {folder} tells which") from None
+            time.sleep(0.05)
+        else:
+            return

@@ -8,9 +8,12 @@ import socket
 
 log = logging.getLogger("indexttsd.notify")
 
+#: The watchdog is fed for as long as the daemon lives: that nobody listens is told once, until somebody does.
+_unheard: set[str] = set()
+
 
 def notify(state: str) -> None:
-    """Send one line such as `READY=1` to the socket systemd named; without one, or when nobody listens, do nothing."""
+    """Send lines such as `READY=1` to the socket systemd named; without one, or when nobody listens, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -20,7 +23,16 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.sendto(state.encode(), address)
     except OSError as error:  # a name inherited from a manager that is gone: no reason not to serve
-        log.warning("NOTIFY_SOCKET is set, but nobody listens there: %s", error)
+        if address not in _unheard:
+            log.warning("NOTIFY_SOCKET is set, but nobody listens there: %s", error, extra={"action": "unheard"})
+        _unheard.add(address)
+    else:
+        _unheard.discard(address)
+
+
+def one_line(sentence: str) -> str:
+    """The sentence as the value of STATUS=: a line break in it would begin another message."""
+    return " ".join(sentence.split())
 
 
 def watchdog_seconds() -> float | None:

@@ -1,8 +1,8 @@
 """The HTTP door."""
 
 from daemon.api.guard import Guard
-from daemon.api.listening import check, listen, shown
+from daemon.api.listening import adopt, check, handed_over, leave, listen, shown
 from daemon.api.routes import Api
 from daemon.api.server import Server
 
-__all__ = ["Api", "Guard", "Server", "check", "listen", "shown"]
+__all__ = ["Api", "Guard", "Server", "adopt", "check", "handed_over", "leave", "listen", "shown"]

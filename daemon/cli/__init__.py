@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daemon import __version__
-from daemon.cli import database, local, models, prune, remote
+from daemon.cli import database, local, models, prune, remote, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,5 +17,6 @@ def cli() -> None:
     """
 
 
-for command in (*local.COMMANDS, *models.COMMANDS, *prune.COMMANDS, *database.COMMANDS, *remote.COMMANDS):
-    cli.add_command(command)
+for room in (local, models, prune, database, tokens, remote):
+    for command in room.COMMANDS:
+        cli.add_command(command)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from daemon import app, premises
+from daemon import address, premises
 from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import Finding
@@ -31,7 +31,7 @@ def of_installation(config: Config) -> Iterator[Finding]:
         ConfigError: what also keeps the daemon from starting; the findings before it have been given.
     """
     yield Finding("configuration", True, str(config.file))
-    app.check_address(config)
+    address.look(config)
     premises.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")
