@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 
-.PHONY: demo run test soak check bench setup setup-indextts python-3.11 lock clean
+.PHONY: demo run test soak check bench setup setup-indextts install uninstall python-3.11 lock clean
 .NOTPARALLEL: # two pips cannot share an environment
 
 demo: $(VENV)/runtime.done ## hear Chinese and English speech that came in through both doors
@@ -39,6 +39,17 @@ setup: $(VENV)/runtime.done ## only make .venv
 
 setup-indextts: python-3.11 $(VENV)/indextts.done ## add IndexTTS 1.5, 2 and 2.5; TORCH=cpu without a GPU
 	@$(BIN)/python tools/install_torch.py $(TORCH)
+
+# PYTHON and TORCH count only if somebody says them: a service must not run on what happens to be first in root's PATH.
+said = $(filter-out default file undefined,$(origin $(1)))
+INSTALL_OPTIONS = $(if $(call said,PYTHON),--python $(PYTHON)) $(if $(WHEELS),--wheels $(WHEELS)) \
+  $(if $(filter 0,$(START)),--no-start) $(if $(filter 1,$(INDEXTTS)),--torch $(TORCH)) $(if $(filter 0,$(INDEXTTS)),--torch none)
+
+install: ## as root: install or upgrade the service; INDEXTTS=1 TORCH=cpu, START=0, WHEELS=folder, PYTHON=/usr/bin/python3.11
+	@python3 tools/install.py install $(INSTALL_OPTIONS)
+
+uninstall: ## as root: remove the service; configuration and data stay
+	@python3 tools/install.py uninstall
 
 bench: TORCH := any
 bench: setup-indextts ## what batches over tasks gain here; --help of the script tells more
