@@ -232,6 +232,14 @@ def _plain(file: Path, node: yaml.Node | None) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{file}, line {line}: {error.problem}") from None
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # PyYAML lets out all of these
+        raise ConfigError(f"{file}: a value is none of its kind: {error!r}") from None
     return {str(key): value for key, value in table.items()}
 
 
@@ -278,12 +286,18 @@ def _check_inbox(config: Config) -> None:
         if path.resolve().is_relative_to(inbox):
             raise config.complaint(f"{path} may not equal or lie inside paths.inbox", "paths", key)
     for file, what in _own_files(config).items():
-        if file.parent.resolve() == inbox:
+        if any(place.is_relative_to(inbox) for place in _places(file)):
             raise config.complaint(f"the inbox may not hold {what}", "paths", "inbox")
 
 
 def _own_files(config: Config) -> dict[Path, str]:
-    return {config.file: "the configuration file", config.server.tokens_file: "server.tokens_file"}
+    files = {config.file: "the configuration file", config.server.tokens_file: "server.tokens_file"}
+    return files | ({config.server.unix_socket: "server.unix_socket"} if config.server.unix_socket else {})
+
+
+def _places(file: Path) -> set[Path]:
+    """Where a name is, and what it leads to."""
+    return {file.parent.resolve() / file.name, file.resolve()}
 
 
 def _check_roots(config: Config) -> None:
@@ -295,7 +309,7 @@ def _check_roots(config: Config) -> None:
             if _touch(real, folder.resolve()):
                 raise config.complaint(f"{root} may not equal, contain or lie inside {key}", "output", "roots", index)
         for file, what in _own_files(config).items():
-            if file.resolve().is_relative_to(real):
+            if any(place.is_relative_to(real) for place in _places(file)):
                 raise config.complaint(f"{root} may not contain {what}", "output", "roots", index)
 
 

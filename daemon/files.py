@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import secrets
 import time
 from collections.abc import Iterator
@@ -154,6 +156,21 @@ def replace(file: Path, content: bytes, *, mode: int, group: int) -> None:
     finally:
         part.unlink(missing_ok=True)
     to_disk(file.parent, follow=True)
+
+
+def owners(path: Path) -> tuple[str, str]:
+    """Owner and group, for people: a number where it has no name.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    status = path.stat()
+    owner, group = str(status.st_uid), str(status.st_gid)
+    with contextlib.suppress(KeyError):
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    with contextlib.suppress(KeyError):
+        group = grp.getgrgid(status.st_gid).gr_name
+    return owner, group
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def test_where_nothing_is_missing_the_check_is_content_and_the_first_word_is_spo
     models = v15.folder(tmp_path_factory)
     code, found, _ = check(here, {"name": "indextts-1.5", "model_dir": str(models), "device": "cpu"})
     assert (code, [row for row in found.values() if not row["ok"]]) == (0, [])
-    assert list(found) == ["configuration", "folders", *LOOKED_AT, "prompts", "engine"]
+    assert list(found) == ["configuration", "HTTP door", "folders", *LOOKED_AT, "prompts", "engine"]
     assert found["weights"]["detail"] == f"IndexTTS 1.5 in {models}"
     assert "non-commercial" in found["licence"]["detail"]
     assert re.match(r"torch 2\..*, indextts2-cli 1\.0", found["packages"]["detail"])
@@ -108,7 +108,10 @@ def test_missing_weights_and_a_gpu_that_is_not_there_are_problems_with_advice(he
 
 def test_what_keeps_the_daemon_from_starting_is_exit_78_after_all_other_findings(here):
     code, found, err = check(here, {"name": "indextts-1.5"})
-    assert (code, list(found)) == (78, ["configuration", "folders", "python", "packages", "device", "prompts"])
+    assert (code, list(found)) == (
+        78,
+        ["configuration", "HTTP door", "folders", "python", "packages", "device", "prompts"],
+    )
     assert "'engine.model_dir'" in err
 
 
@@ -172,4 +175,4 @@ def test_a_person_reads_advice_on_lines_of_its_own(here):
 def test_an_engine_that_hears_no_recordings_has_nothing_against_any(here):
     (here / "prompts" / "text.wav").write_text("not a recording")
     code, found, _ = check(here, {"name": "tone"})
-    assert (code, list(found)) == (0, ["configuration", "folders", "prompts", "engine"])
+    assert (code, list(found)) == (0, ["configuration", "HTTP door", "folders", "prompts", "engine"])

@@ -24,14 +24,25 @@ from daemon.prompts import Prompts
 _CHECKUP_TIMEOUT = 300
 
 
-def of_installation(config: Config) -> Iterator[Finding]:
-    """The configuration, the folders, what the engine needs, the prompts, and the engine itself.
+def of_configuration(config: Config) -> Iterator[Finding]:
+    """The configuration and the tokens; nothing else is read, and nothing made.
 
     Raises:
         ConfigError: what also keeps the daemon from starting; the findings before it have been given.
     """
     yield Finding("configuration", True, str(config.file))
-    address.look(config)
+    yield _door(config)
+    premises.engine_spec(config)
+
+
+def of_installation(config: Config) -> Iterator[Finding]:
+    """That, the folders, what the engine needs, the prompts, and the engine itself.
+
+    Raises:
+        ConfigError: as `of_configuration`.
+    """
+    yield Finding("configuration", True, str(config.file))
+    yield _door(config)
     premises.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")
@@ -39,6 +50,16 @@ def of_installation(config: Config) -> Iterator[Finding]:
     yield from _checkup(config)
     yield _prompts(config)
     yield _engine(config)
+
+
+def _door(config: Config) -> Finding:
+    tokens, place = address.look(config), address.shown(config)
+    if not tokens.needed:
+        return Finding("HTTP door", True, f"{place}; whoever reaches it may ask, for there are no tokens")
+    if not len(tokens):
+        advice = "make a token with: indexttsd token new"
+        return Finding("HTTP door", True, f"{place}; a token is needed, and there is none: nobody gets in", (advice,))
+    return Finding("HTTP door", True, f"{place}; every request needs a token, of which there are {len(tokens)}")
 
 
 def _weights(config: Config) -> Iterator[Finding]:

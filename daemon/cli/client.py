@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
+import os
+import socket
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from daemon.config import ServerConfig
@@ -54,19 +58,71 @@ class Client:
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=_TIMEOUT_SECONDS)
+        token = _token()
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        connection = _connection(self._server)
         try:
-            connection.request(method, f"/api/tts/{path}", data, dict(headers or {}))
+            connection.request(method, f"/api/tts/{path}", data, sent)
             response = connection.getresponse()
             status, answer = response.status, json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            where = f"{self._server.host}:{self._server.port}"
-            raise DaemonUnreachable(f"no daemon answers at {where} ({error}); start it with: indexttsd serve") from None
+            raise DaemonUnreachable(_unreachable(self._server, error)) from None
         finally:
             connection.close()
+        if status == http.HTTPStatus.UNAUTHORIZED:
+            raise RequestRefused(_KNOWS_NOT if token else _WANTS_ONE)
         if status >= _REFUSED:
             raise RequestRefused(str(answer.get("detail", answer)))
         return dict(answer)
+
+
+_WANTS_ONE = (
+    "the daemon wants a token; put the one you were given into the variable INDEXTTSD_TOKEN, or into a file that "
+    "INDEXTTSD_TOKEN_FILE names"
+)
+_KNOWS_NOT = "the daemon does not know the token in INDEXTTSD_TOKEN or INDEXTTSD_TOKEN_FILE: it may be revoked"
+#: To whom one talks who listens everywhere.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+class _OnFile(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+        self._file = file
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._file))
+
+
+def _connection(server: ServerConfig) -> http.client.HTTPConnection:
+    if server.unix_socket:
+        return _OnFile(server.unix_socket)
+    return http.client.HTTPConnection(_LOOPBACK.get(server.host, server.host), server.port, timeout=_TIMEOUT_SECONDS)
+
+
+def _unreachable(server: ServerConfig, error: Exception) -> str:
+    where = str(server.unix_socket or f"{server.host}:{server.port}")
+    if isinstance(error, PermissionError) and server.unix_socket:
+        return f"you may not use {where}; who is in the group of that socket may (ls -l {where} shows it)"
+    return f"no daemon answers at {where} ({error}); start it with: indexttsd serve"
+
+
+def _token() -> str | None:
+    """What INDEXTTSD_TOKEN holds, or else the file that INDEXTTSD_TOKEN_FILE names."""
+    token, file = os.environ.get("INDEXTTSD_TOKEN"), os.environ.get("INDEXTTSD_TOKEN_FILE")
+    if not token and file:
+        try:
+            token = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise BadRequest(f"INDEXTTSD_TOKEN_FILE {file} cannot be read: {reason}") from None
+    if token and not (token.isascii() and token.isprintable()):
+        raise BadRequest("the token in INDEXTTSD_TOKEN or INDEXTTSD_TOKEN_FILE is none: it has signs no token has")
+    return token or None
 
 
 def _header(key: object) -> str:

@@ -71,14 +71,18 @@ def prompts(config_file: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--config-only", is_flag=True, help="Only the configuration and the tokens, as before a reload.")
 @configured
 @json_wanted
-def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> None:
+def check(files: tuple[Path, ...], config_only: bool, config_file: Path | None, as_json: bool) -> None:
     """Check configuration, engine and folders (made if missing); with FILES, what the inbox would make of them."""
+    if files and config_only:
+        raise click.UsageError("--config-only looks at no FILES")
     from daemon.cli import checks  # noqa: PLC0415
 
     config = load_config(config_file)
-    findings = checks.of_files(config, files) if files else checks.of_installation(config)
+    of_all = checks.of_configuration if config_only else checks.of_installation
+    findings = checks.of_files(config, files) if files else of_all(config)
     sound = True
     for finding in findings:
         sound = sound and finding.ok

@@ -73,7 +73,10 @@ _EFFECT = "a running daemon heeds this after: systemctl reload indexttsd (or kil
 
 def _readers(file: Path) -> str:
     """Who can read it, for a daemon that cannot will not start."""
-    return f"{file} is readable by {file.owner()} and the group {file.group()}, one of which the daemon must be"
+    from daemon import files  # noqa: PLC0415
+
+    owner, group = files.owners(file)
+    return f"{file} is readable by {owner} and the group {group}: the daemon must be one of them"
 
 
 COMMANDS = (token,)
