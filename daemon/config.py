@@ -54,7 +54,7 @@ class ServerConfig(Strict):
     unix_socket: ConfigPath | None = None
     tokens_file: ConfigPath = Path("tokens")
     hosts: list[Annotated[str, AfterValidator(_host_name)]] = []
-    cors_origins: list[str] = []
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[\w.:\[\]-]+/?$")]] = []  # never *
     max_body_bytes: int = Field(4 * 1024**2, ge=1024, le=64 * 1024**2)
 
 

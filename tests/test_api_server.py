@@ -47,6 +47,14 @@ def hello(_environ, start_response):
     return [b"hello"]
 
 
+def hung_up(line):
+    """Whether the server has, with a reset if it had not read everything."""
+    try:
+        return line.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def broken(_environ, _start_response):
     raise RuntimeError("a secret of ours")
 
@@ -143,7 +151,8 @@ def test_it_ends_although_clients_stay_connected():
         assert idle.getresponse().read() == b"hello"
         half.sendall(b"GET / HT")
         server.stop()
-        assert silent.recv(1) == half.recv(1) == b""
+        assert hung_up(silent)
+        assert hung_up(half)
         idle.close()
 
 

@@ -1,8 +1,9 @@
 """The HTTP door."""
 
+from daemon.api.channel import Bounds
 from daemon.api.guard import Guard
 from daemon.api.listening import adopt, check, handed_over, leave, listen, shown
 from daemon.api.routes import Api
 from daemon.api.server import Server
 
-__all__ = ["Api", "Guard", "Server", "adopt", "check", "handed_over", "leave", "listen", "shown"]
+__all__ = ["Api", "Bounds", "Guard", "Server", "adopt", "check", "handed_over", "leave", "listen", "shown"]

@@ -7,6 +7,17 @@ import secrets
 
 from daemon import strict_json
 
+#: On every answer. None is a page, none is to be kept, and none is another site's to show or embed.
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+#: What a client is told who comes when there is no room. Seconds.
+RETRY_AFTER = 30
+
 log = logging.getLogger("indexttsd.api")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from daemon.api.answers import error_body
+from daemon.api.answers import SAFE_HEADERS, error_body
 from daemon.errors import BadRequest, Forbidden, RequestRefused, Unauthorized
 from daemon.tokens import Tokens
 
@@ -18,6 +18,8 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 #: What needs no token.
 _OPEN = ("/health", "/api/tts/health")
 _WRITES = ("POST", "PUT", "PATCH")
+#: What a browser says of a page that is not ours; another port of the same machine is the same site to it.
+_FOREIGN_SITES = ("cross-site", "same-site")
 _STATUS_LINES = {Forbidden: "403 Forbidden", Unauthorized: "401 Unauthorized"}
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(:[0-9]*)?", re.ASCII)
 
@@ -50,7 +52,7 @@ class Guard:
         """Check, then pass on."""
         environ["PATH_INFO"] = environ.get("PATH_INFO", "/").rstrip("/") or "/"
         origin = environ.get("HTTP_ORIGIN", "").lower()
-        extra = [("X-Content-Type-Options", "nosniff"), *self._cors(environ.get("HTTP_ORIGIN", ""))]
+        extra = [*SAFE_HEADERS, *self._cors(environ.get("HTTP_ORIGIN", ""))]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, [*headers, *extra], *rest)
@@ -78,24 +80,35 @@ class Guard:
         host = environ.get("HTTP_HOST", "")
         if not host or "," in host:  # the server joins doubled headers with a comma
             raise BadRequest("send exactly one Host header")
+        if (named := _authority(environ)) is not None and named != host.lower():
+            raise BadRequest("the address and the Host header name two servers")
         if not _bare(host) or _bare(host) not in self._hosts:
             raise Forbidden(f"this server is not called {host!r}; server.hosts lists further names")
         if origin and origin not in self._origins and origin.partition("://")[2] != host.lower():
             raise Forbidden(f"pages of {origin!r} may not call this server; server.cors_origins lists those that may")
-        if environ.get("HTTP_SEC_FETCH_SITE", "").lower() == "cross-site" and origin not in self._origins:
+        if environ.get("HTTP_SEC_FETCH_SITE", "").lower() in _FOREIGN_SITES and origin not in self._origins:
             raise Forbidden("pages of other sites may not call this server")
         _check_type(environ)
         _check_path(environ["PATH_INFO"])
 
     def _cors(self, origin: str) -> list[tuple[str, str]]:
-        if origin.lower() not in self._origins:
+        if not self._origins:
             return []
+        vary = ("Vary", "Origin")  # with an Origin or without, for a cache could give the one answer to the other
+        if origin.lower() not in self._origins:
+            return [vary]
         return [
+            vary,
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
             ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Range"),
-            ("Vary", "Origin"),
         ]
+
+
+def _authority(environ: Environ) -> str | None:
+    """The server's name in an address such as http://localhost/health; by RFC 9112 it goes before the Host header."""
+    scheme, separator, rest = environ.get("REQUEST_URI", "").partition("://")
+    return re.split("[/?#]", rest)[0].lower() if separator and scheme.isalpha() else None
 
 
 def _check_type(environ: Environ) -> None:
