@@ -90,6 +90,10 @@ class SpeechFailed(IndexttsdError):
     """This one speech cannot be made; its neighbours go on. The message becomes its `error`."""
 
 
+class EngineRefused(SpeechFailed):
+    """The engine cannot make it; what it says may quote the text."""
+
+
 class DownloadFailed(IndexttsdError):
     """A file of the weights cannot be fetched; what came in so far is kept."""
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+#: How late a room may be before it counts as hanging, in seconds. A false alarm ends what a healthy daemon does, a late
+#: one costs a little more of a time that is lost anyway: so it is long. A change waits for the ledger up to a minute,
+#: and a network disk whose server starts anew is silent for a few.
+GRACE = 300.0
+
 
 class Sign:
     """One room's promise. Any thread may give it anew."""
@@ -12,12 +17,12 @@ class Sign:
     def __init__(self) -> None:
         self._due: float | None = None
 
-    def within(self, seconds: float) -> None:
-        """The room will be heard from again within so many seconds."""
-        self._due = time.monotonic() + seconds
+    def within(self, seconds: float = 0) -> None:
+        """The room lives, and knows that it may now be silent for so many seconds; GRACE comes on top."""
+        self._due = time.monotonic() + seconds + GRACE
 
     def over(self) -> None:
-        """The room has ended, or waits for nothing but work: nothing is due."""
+        """The room has ended: nothing is due."""
         self._due = None
 
     @property

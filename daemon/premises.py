@@ -17,6 +17,7 @@ from daemon.engines.base import EngineSettings, EngineSpec
 from daemon.errors import StorageUnavailable
 from daemon.files import lock
 from daemon.host import Host, Limits
+from daemon.life import Sign
 from daemon.schema import first_complaint
 
 
@@ -39,8 +40,8 @@ def engine_spec(config: Config) -> EngineSpec:
     return spec
 
 
-def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
-    """The host of the configured engine, not started."""
+def engine_host(config: Config, spec: EngineSpec, log_level: str, sign: Sign | None = None) -> Host:
+    """The host of the configured engine, not started; `sign` is that of the thread that will own it."""
     settings = EngineSettings(
         model_dir=config.engine.model_dir,
         device=config.engine.device,
@@ -48,7 +49,8 @@ def engine_host(config: Config, spec: EngineSpec, log_level: str) -> Host:
         cache_dir=config.paths.state / "cache",
     )
     limits = Limits(config.engine.recycle_rss_mb, config.engine.recycle_gpu_mb)
-    return Host(spec, settings, config.worker.segment_timeout, log_level, limits)
+    timeout, texts = config.worker.segment_timeout, config.log.texts
+    return Host(spec, settings, timeout, log_level, limits, log_texts=texts, sign=sign)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def test_an_engine_that_cannot_go_on_is_replaced_and_only_the_culprit_fails(daem
     pid = until(daemon.engine_pid)
     culprit = daemon.submit("POISON", prompt_path="alice.wav")
     others = [daemon.submit(f"Text {n}.", prompt_path="alice.wav") for n in range(3)]
-    reason = "the engine's process gave up: RuntimeError: the text holds 'POISON'"
+    reason = "the engine's process gave up: RuntimeError"
     assert daemon.ended(culprit)["error"] == f"given up after 3 attempts: {reason}"
     assert [daemon.ended(task_id)["status"] for task_id in others] == ["completed"] * 3
     assert daemon.engine_pid() not in (None, pid)

@@ -25,7 +25,7 @@ def utterance(prompt, text="A text.", seed=0):
 
 def make_host(folder, name="tone", timeout=PATIENCE, limits=None, **options):
     settings = EngineSettings(model_dir=None, device="cpu", options=options, cache_dir=folder)
-    return Host(dataclasses.replace(SPECS["tone"], name=name), settings, timeout, "debug", limits)
+    return Host(dataclasses.replace(SPECS["tone"], name=name), settings, timeout, "debug", limits, log_texts=True)
 
 
 @pytest.fixture(scope="module")

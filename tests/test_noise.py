@@ -11,14 +11,14 @@ HEAD = """
 import logging, sys
 from daemon import logs
 from daemon.engines import noise
-logs.set_up({level!r})
+logs.set_up({level!r}, texts={texts})
 noise.to_log()
 """
 
 
-def logged(code: str, level: str = "debug") -> list[str]:
+def logged(code: str, level: str = "debug", *, texts: bool = True) -> list[str]:
     """What stands in the log after `code` ran in a process of its own, without times; nothing else may come out."""
-    script = HEAD.format(level=level) + code
+    script = HEAD.format(level=level, texts=texts) + code
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return [line.split(" ", 2)[2] for line in done.stderr.splitlines()]
@@ -32,6 +32,11 @@ def test_what_is_printed_is_logged_by_lines():
 
 def test_at_another_level_nothing_of_it_is_shown():
     assert logged("print('one'); print('two', file=sys.stderr)", level="info") == []
+
+
+def test_where_texts_may_not_be_shown_nothing_of_it_is():
+    code = "print('one'); logging.getLogger('indextts').info('the text'); logging.getLogger('indexttsd').info('ours')"
+    assert logged(code, texts=False) == ["INFO    indexttsd: ours"]
 
 
 def test_a_progress_bar_is_a_line_each_time_it_is_drawn():
@@ -76,6 +81,6 @@ def test_what_libraries_have_to_tell_is_debugging_and_their_warnings_are_shown()
 
 
 def test_a_log_that_cannot_be_written_does_not_turn_in_circles():
-    script = HEAD.format(level="debug") + "import os; os.close(2); print('one'); os._exit(7)"
+    script = HEAD.format(level="debug", texts=True) + "import os; os.close(2); print('one'); os._exit(7)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (7, b"")

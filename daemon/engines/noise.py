@@ -1,4 +1,7 @@
-"""What libraries print goes to the log at debug level, a line each: progress bars, warnings, leftovers of debugging."""
+"""What libraries print goes to the log at debug level, a line each: progress bars, warnings, leftovers of debugging.
+
+They print the texts they speak, too: so it is shown only where texts may be.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import io
 import logging
 import re
 import sys
+
+from daemon import logs
 
 log = logging.getLogger("indexttsd.engine.noise")
 
@@ -30,7 +35,8 @@ def _hush_libraries() -> None:
     tells every step."""
     root = logging.getLogger()
     logging.getLogger("indexttsd").setLevel(root.level)
-    root.setLevel(logging.INFO if root.level <= logging.DEBUG else max(root.level, logging.WARNING))
+    news = root.level <= logging.DEBUG and logs.texts_are_shown()
+    root.setLevel(logging.INFO if news else max(root.level, logging.WARNING))
 
 
 class _Noise(io.RawIOBase):
@@ -43,7 +49,7 @@ class _Noise(io.RawIOBase):
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        if log.isEnabledFor(logging.DEBUG):
+        if logs.texts_are_shown() and log.isEnabledFor(logging.DEBUG):
             *lines, self._rest = re.split(rb"[\r\n]", self._rest + bytes(data))
             if len(self._rest) > _LONGEST:
                 lines, self._rest = [*lines, self._rest], b""

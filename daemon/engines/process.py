@@ -37,7 +37,7 @@ GAVE_UP = 70
 
 
 class _GaveUp(Exception):
-    """The engine cannot recover from what is named here."""
+    """The engine cannot recover from what is named here, without a word of the text: everybody may ask how it is."""
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _serve(line: socket.socket) -> None:
     request, _ = wire.receive(line)
-    logs.set_up(request["log_level"])
+    logs.set_up(request["log_level"], texts=request["log_texts"])
     noise.to_log()
     try:
         spec = SPECS[request["name"]]
@@ -69,7 +69,7 @@ def _serve(line: socket.socket) -> None:
         return
     except Exception as error:
         log.exception("the engine could not be loaded")
-        unavailable = f"the engine could not be loaded: {_named(error)}"
+        unavailable = f"the engine could not be loaded: {_named(error)}"  # no text has come here yet
         wire.send(line, {"call": request["call"], "unavailable": unavailable})
         return
     facts = {fact: getattr(engine, fact) for fact in ("sample_rate", "plain_batch", "max_batch", "identity")}
@@ -123,12 +123,12 @@ def _split(engine: Engine, spec: EngineSpec, call: Mapping[str, Any]) -> tuple[d
     except SpeechFailed as error:
         return {"failed": str(error)}, b""
     except Exception as error:
-        reason = _named(error)
+        reason, plain = _named(error), logs.words(error)
         log.exception("a text could not be split")
     else:
         return {"segments": [dataclasses.asdict(segment) for segment in segments]}, b""
     if not _recovered(engine):  # a described feeling is read on the GPU
-        raise _GaveUp(reason)
+        raise _GaveUp(plain)
     return {"failed": f"the engine could not split the text: {reason}"}, b""
 
 
@@ -167,11 +167,11 @@ def _spoken(engine: Engine, batch: Sequence[Utterance]) -> Sequence[Audio | Segm
     try:
         return engine.speak(batch)
     except Exception as error:
-        reason = _named(error)
-        log.warning("%d segments could not be spoken: %s", len(batch), reason, exc_info=len(batch) == 1)
+        reason, plain = _named(error), logs.words(error)
+        log.warning("%d segments could not be spoken: %s", len(batch), plain, exc_info=len(batch) == 1)
     # Only now, without the error, its frames let go of what they hold on the GPU.
     if not _recovered(engine):
-        raise _GaveUp(reason)
+        raise _GaveUp(plain)
     if len(batch) == 1:
         return [SegmentError(f"the engine failed: {reason}")]
     half = len(batch) // 2

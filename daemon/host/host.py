@@ -16,11 +16,12 @@ from pydantic import TypeAdapter
 
 from daemon.engines.base import EngineSettings, EngineSpec, Segment, Utterance
 from daemon.engines.clips import Verdict
-from daemon.errors import EngineDied, EngineUnavailable, SpeechFailed
+from daemon.errors import EngineDied, EngineRefused, EngineUnavailable
 from daemon.host import answers
 from daemon.host.answers import Facts, Spoken
 from daemon.host.child import Child, ChildGone
 from daemon.host.deaths import Deaths
+from daemon.life import Sign
 
 A = TypeVar("A", bound=answers.Answer)
 
@@ -60,6 +61,8 @@ class Host:
         spec, settings: which engine, and how.
         segment_timeout: seconds after which a silent call counts as hung.
         limits: see `overweight`.
+        log_level, log_texts: what the process logs, and whether texts too.
+        sign: told how long a call may be silent.
     """
 
     def __init__(
@@ -69,11 +72,15 @@ class Host:
         segment_timeout: float,
         log_level: str,
         limits: Limits | None = None,
+        *,
+        log_texts: bool = False,
+        sign: Sign | None = None,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._timeout = segment_timeout
-        self._log_level = log_level
+        self._sign = sign or Sign()
+        self.log_as(log_level, texts=log_texts)
         self._limits = limits or Limits()
         self._memory: dict[str, int] = {}
         self._child: Child | None = None
@@ -98,6 +105,10 @@ class Host:
     def pid(self) -> int | None:
         """The engine's process, while there is one."""
         return self._child.pid if self._child else None
+
+    def log_as(self, level: str, *, texts: bool) -> None:
+        """What each process that is started from now on is to log; safe from any thread."""
+        self._log = {"log_level": level, "log_texts": texts}
 
     def load(self) -> Facts:
         """The loaded engine's facts; starts and loads it first when there is none, after a pause if it dies every time.
@@ -132,12 +143,12 @@ class Host:
         """Cut a text into segments.
 
         Raises:
-            SpeechFailed: nothing in it can be spoken.
+            EngineRefused: nothing in it can be spoken.
             EngineDied, EngineUnavailable
         """
         answer, _ = self._call({"do": "split", "text": text, "options": options}, answers.SPLIT)
         if isinstance(answer, answers.Failed):
-            raise SpeechFailed(answer.failed)
+            raise EngineRefused(answer.failed)
         return answer.pieces()
 
     def speak(self, batch: Sequence[Utterance]) -> Spoken:
@@ -226,6 +237,7 @@ class Host:
             self.reason = self._deaths.sentence()
             self.state = HostState.BACKOFF
             log.error("%s", self.reason, extra={"action": "engine_backoff"})
+            self._sign.within(pause)
             self._abandoned.wait(pause)
 
     def _start(self) -> Facts:
@@ -235,8 +247,9 @@ class Host:
             self._child = Child()
             if self._abandoned.is_set():
                 raise EngineUnavailable("the daemon is being stopped")
-            hello = {"name": self.name, "log_level": self._log_level} | settings
-            answer, _ = self._child.call(hello, answers.LOADED, _LOAD_TIMEOUT)
+            self._sign.within(2 * _LOAD_TIMEOUT)  # one to be heard, one to be answered
+            answer, _ = self._child.call({"name": self.name} | self._log | settings, answers.LOADED, _LOAD_TIMEOUT)
+            self._sign.within()
         except ChildGone as error:
             raise EngineUnavailable(f"the engine could not be loaded: {error}") from None
         except OSError as error:
@@ -251,8 +264,11 @@ class Host:
         if self._child is None:
             raise EngineDied("the engine's process is gone")
         try:
+            self._sign.within(2 * self._timeout)
             answer, blob = self._child.call(message, expected, self._timeout, longest_blob=longest_blob)
+            self._sign.within()
         except ChildGone as error:
+            self._sign.within()
             raise self._lost(str(error)) from None
         self._memory = answer.memory
         return answer, blob

@@ -13,6 +13,7 @@ from daemon.inbox.backlog import Backlog
 from daemon.inbox.claimed import Claimed, Taken
 from daemon.inbox.looks import Look, Settling, being_written, is_json, read_dropped
 from daemon.inbox.stuck import Stuck, blaming_the_disk
+from daemon.life import Sign
 
 #: When one look at the folder has found so many files that must lie longer, the rest is not looked at yet.
 _LOOKS = 5000
@@ -25,13 +26,13 @@ class Claiming:
         max_bytes: largest file that is read.
     """
 
-    def __init__(self, folder: Path, claimed: Claimed, max_bytes: int) -> None:
+    def __init__(self, folder: Path, claimed: Claimed, max_bytes: int, sign: Sign) -> None:
         self._folder = folder
         self._claimed = claimed
         self._max_bytes = max_bytes
         self._settling = Settling(0)
         self._remote = False
-        self._stuck = Stuck()
+        self._stuck = Stuck(sign)
         self.backlog = Backlog(folder)
 
     def begin(self, settle_seconds: float, *, remote: bool) -> None:

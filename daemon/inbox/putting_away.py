@@ -12,6 +12,7 @@ from daemon.inbox import notes
 from daemon.inbox.archive import Archive
 from daemon.inbox.claimed import Claimed
 from daemon.inbox.stuck import Stuck, blaming_the_disk
+from daemon.life import Sign
 from daemon.store import Drop, Store
 
 log = logging.getLogger("indexttsd.inbox")
@@ -33,13 +34,15 @@ class _Leaving:
 class PuttingAway:
     """Puts the files of one inbox away."""
 
-    def __init__(self, folder: Path, claimed: Claimed, done: Archive, failed: Archive, store: Store) -> None:
+    def __init__(
+        self, folder: Path, claimed: Claimed, done: Archive, failed: Archive, store: Store, sign: Sign
+    ) -> None:
         self._folder = folder
         self._claimed = claimed
         self._done = done
         self._failed = failed
         self._store = store
-        self._stuck = Stuck()
+        self._stuck = Stuck(sign)
 
     def put_away(self) -> None:
         """Put away all whose tasks have ended.

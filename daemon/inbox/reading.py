@@ -12,6 +12,7 @@ from daemon.inbox.claimed import Claimed, Taken
 from daemon.inbox.looks import Look, being_written, is_json, read_dropped
 from daemon.inbox.stuck import Stuck, blaming_the_disk
 from daemon.intake import Intake
+from daemon.life import Sign
 from daemon.store import Store
 
 log = logging.getLogger("indexttsd.inbox")
@@ -26,7 +27,7 @@ class Reading:
     """
 
     def __init__(
-        self, folder: Path, claimed: Claimed, failed: Archive, max_bytes: int, intake: Intake, store: Store
+        self, folder: Path, claimed: Claimed, failed: Archive, max_bytes: int, intake: Intake, store: Store, sign: Sign
     ) -> None:
         self._folder = folder
         self._claimed = claimed
@@ -34,7 +35,7 @@ class Reading:
         self._max_bytes = max_bytes
         self._intake = intake
         self._store = store
-        self._stuck = Stuck()
+        self._stuck = Stuck(sign)
 
     def refuse_strangers(self) -> None:
         """Refuse what somebody else put into .claimed/."""
@@ -101,8 +102,8 @@ class Reading:
             return False
         receipts = self._intake.submit_drop(data, taken.uid, taken.name)
         del self._claimed.unread[taken.uid]
-        ids = " ".join(receipt.task_id for receipt in receipts)
-        log.info("%r became %s", taken.name, ids, extra={"action": "file_taken"})
+        ids = [receipt.task_id for receipt in receipts]
+        log.info("%r became %s", taken.name, " ".join(ids), extra={"action": "file_taken", "task": ids})
         return True
 
     def _refuse(self, taken: Taken, error: RequestRefused) -> None:

@@ -20,6 +20,7 @@ from daemon.inbox.putting_away import PuttingAway
 from daemon.inbox.reading import Reading
 from daemon.inbox.stuck import blaming_the_disk
 from daemon.intake import Intake
+from daemon.life import Sign
 from daemon.space import trouble
 from daemon.store import Store
 from daemon.troubles import Troubles
@@ -42,6 +43,7 @@ class Inbox:
 
     Args:
         max_bytes: largest file that is read.
+        sign: how the looks show that they go on.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Inbox:
         store: Store,
         bell: Bell,
         troubles: Troubles,
+        sign: Sign | None = None,
     ) -> None:
+        self._sign = sign = sign or Sign()
         self._folder = folder
         self._config = config
         self._intake = intake
@@ -62,9 +66,9 @@ class Inbox:
         self._claimed = Claimed(folder)
         self._done = Archive(folder / "done", ".result.json")
         self._failed = Archive(folder / "failed", ".error.json")
-        self._claiming = Claiming(folder, self._claimed, max_bytes)
-        self._reading = Reading(folder, self._claimed, self._failed, max_bytes, intake, store)
-        self._putting_away = PuttingAway(folder, self._claimed, self._done, self._failed, store)
+        self._claiming = Claiming(folder, self._claimed, max_bytes, sign)
+        self._reading = Reading(folder, self._claimed, self._failed, max_bytes, intake, store, sign)
+        self._putting_away = PuttingAway(folder, self._claimed, self._done, self._failed, store, sign)
         self._wire = BellWire(folder, bell)
         self._stop = threading.Event()
         self._full = False
@@ -100,9 +104,13 @@ class Inbox:
         """Scan whenever the bell rings, when something may have settled, and from time to time, until stopped."""
         while not self._stop.is_set():
             heard = self._bell.rings
-            self._bell.wait(heard, self.look())
+            self._sign.within()
+            pause = self.look()
+            self._sign.within(pause)
+            self._bell.wait(heard, pause)
         self._wire.close()
         self._claimed.release()
+        self._sign.over()
 
     def look(self) -> float:
         """Scan; what is wrong with the folder is told and tried again. Seconds until the next look is due.
@@ -201,7 +209,8 @@ class Inbox:
         told, self._full = self._waits_for_room, not room
         self._waits_for_room = bool(self.waiting) and (told or self._full)
         if self._waits_for_room and not told:
-            log.info("%d files wait for room, in the queue (limits.queue) or on a disk", self.waiting)
+            what = "%d files wait for room, in the queue (limits.queue) or on a disk"
+            log.info(what, self.waiting, extra={"action": "files_wait"})
         return room
 
     def _due(self) -> float:

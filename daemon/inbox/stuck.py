@@ -7,16 +7,23 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from daemon import logs
 from daemon.errors import LedgerBroken, LedgerDamaged, MachineTrouble
+from daemon.life import Sign
 from daemon.space import trouble
 
 log = logging.getLogger("indexttsd.inbox")
 
 
 class Stuck:
-    """The files that stay for now: tried again at each look, and told once."""
+    """The files that stay for now: tried again at each look, and told once.
 
-    def __init__(self) -> None:
+    Args:
+        sign: each file is a sign of life, for a folder may hold a hundred thousand.
+    """
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
         self._names: set[str] = set()
 
     @contextlib.contextmanager
@@ -26,6 +33,7 @@ class Stuck:
         Raises:
             MachineTrouble, LedgerBroken, LedgerDamaged: these are not about this file.
         """
+        self._sign.within()
         try:
             yield
         except (MachineTrouble, LedgerBroken, LedgerDamaged):
@@ -33,7 +41,8 @@ class Stuck:
         except Exception as error:
             if name not in self._names:
                 foreseen = isinstance(error, OSError)
-                log.error("%r stays for now: %s", name, error, exc_info=not foreseen, extra={"action": "file_stuck"})
+                why = error if foreseen else logs.words(error)
+                log.error("%r stays for now: %s", name, why, exc_info=not foreseen, extra={"action": "file_stuck"})
             self._names.add(name)
         else:
             self._names.discard(name)

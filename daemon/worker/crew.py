@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 from operator import attrgetter
 
+from daemon import logs
 from daemon.audio import Audio
 from daemon.engines.base import SegmentError
-from daemon.errors import SpeechFailed, StorageUnavailable
+from daemon.errors import EngineRefused, StorageUnavailable
 from daemon.host import Facts, Spoken
 from daemon.store import Claim, Gain
 from daemon.tasks import BATCH_MODE
@@ -55,6 +56,7 @@ class Crew:
                 self._heed()
                 self._speak()
                 self._publish()
+                self._rooms.sign.within()
         except HOPELESS:
             raise
         except Exception as error:
@@ -103,6 +105,7 @@ class Crew:
         self._calls += 1
         for work in works:
             work.last_call = self._calls
+        _tell_texts(rows)
         with in_engine(self._rooms, *(work.claimed for work in works)):
             spoken = self._rooms.host.speak([work.utterance(index) for work, index in rows])
         figures = len(rows), len(works), spoken.took
@@ -148,10 +151,17 @@ class Crew:
             settle(self._rooms, work.claimed, error, company=len(self._works) > 1)
 
 
+def _tell_texts(rows: Sequence[tuple[Work, int]]) -> None:
+    """Say what enters the engine, so that a text that harms it can be found, if the log may show texts."""
+    for work, index in rows if logs.texts_are_shown() else ():
+        said = {"action": "segment", "task": work.claimed.task_id}
+        log.info("%s: segment %d: %s", work.claimed.task_id, index, work.segments[index].text, extra=said)
+
+
 def _keep(work: Work, index: int, result: Audio | SegmentError) -> Exception | None:
     """Keep what was spoken; returns why that cannot be done, if so."""
     if isinstance(result, SegmentError):
-        return SpeechFailed(result.message)
+        return EngineRefused(result.message)
     try:
         work.keep(index, result)
     except (OSError, StorageUnavailable) as error:

@@ -6,8 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
+from daemon import logs
 from daemon.errors import (
     EngineDied,
+    EngineRefused,
     EngineUnavailable,
     LedgerBroken,
     LedgerDamaged,
@@ -77,7 +79,7 @@ def settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool = Fa
     try:
         insist(rooms, lambda: _settle(rooms, claimed, error, company=company))
     except ClaimLost as lost:
-        log.warning("%s", lost)
+        log.warning("%s", lost, extra={"action": "claim_lost", "task": claimed.task_id})
     except HOPELESS:
         raise
     except Exception as broken:
@@ -94,6 +96,7 @@ def insist(rooms: Rooms, change: Callable[[], None]) -> None:
     """
     waited = False
     while True:
+        rooms.sign.within()
         try:
             change()
         except LedgerUnavailable as error:
@@ -128,7 +131,7 @@ def in_engine(rooms: Rooms, *claims: Claim) -> Iterator[None]:
 def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:
     match error:
         case SpeechFailed():
-            _end(rooms, claimed, str(error))
+            _end(rooms, claimed, error)
         case Cancelled():
             rooms.spool.shelf(claimed.speech).clear()
             rooms.store.end_cancelled(claimed)
@@ -140,16 +143,19 @@ def _settle(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) ->
             _count_our_fault(rooms, claimed, error, company=company)
 
 
-def _end(rooms: Rooms, claimed: Claim, error: str) -> None:
-    what = f"{claimed.task_id}: {claimed.file_name}"
-    log.warning("%s failed: %s", what, error, extra={"action": "task_failed", "task": claimed.task_id})
+def _end(rooms: Rooms, claimed: Claim, error: SpeechFailed) -> None:
+    what, why = f"{claimed.task_id}: {claimed.file_name}", str(error)
+    if isinstance(error, EngineRefused) and not logs.texts_are_shown():
+        why = "the engine cannot speak it; the task's error says why"
+    log.warning("%s failed: %s", what, why, extra={"action": "task_failed", "task": claimed.task_id})
     rooms.spool.shelf(claimed.speech).clear()
-    rooms.store.fail(claimed, error)
+    rooms.store.fail(claimed, str(error))
 
 
 def _count_our_fault(rooms: Rooms, claimed: Claim, error: Exception, *, company: bool) -> None:
     """A bug or a full disk must not end the loop, nor be tried for ever: it counts as an attempt, or as a suspicion."""
-    log.error("%s could not be spoken", claimed.task_id, exc_info=error, extra={"task": claimed.task_id})
+    said = {"action": "internal_error", "task": claimed.task_id}
+    log.error("%s could not be spoken", claimed.task_id, exc_info=error, extra=said)
     reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
     suspicion = {"in_company": True} if company else {"attempts": claimed.attempts + 1}
     rooms.store.give_back(claimed, f"internal error: {reason}", **suspicion)

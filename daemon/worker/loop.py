@@ -42,6 +42,7 @@ class Worker:
         patience = _FIRST_PATIENCE
         while not self._rooms.stop.is_set():
             heard = self._rooms.bell.rings
+            self._rooms.sign.within()
             try:
                 if not (busy := self.step()):
                     self._rooms.spool.sweep(self._rooms.store.unfinished)  # of what was cancelled while it waited
@@ -56,6 +57,7 @@ class Worker:
                 if self._rooms.stop.is_set():
                     break
                 self._rooms.troubles.tell(SUBJECT, str(error))
+                self._rooms.sign.within(patience)
                 self._rooms.stop.wait(patience)
                 longest = _LONGEST_FOR_MACHINE if isinstance(error, MachineTrouble) else _LONGEST_FOR_ENGINE
                 patience, busy = min(patience * 2, longest), True
@@ -64,6 +66,7 @@ class Worker:
             else:
                 self._rest(heard)
         self._rooms.host.close()
+        self._rooms.sign.over()
 
     def step(self) -> bool:
         """Speak the next waiting speech, and others with it; False if there is nothing to do.
@@ -104,4 +107,5 @@ class Worker:
             left = min(left, self._idle_since + self._unload_after - now)
             if left <= 0:
                 self._rooms.host.unload()
+        self._rooms.sign.within(left)
         self._rooms.bell.wait(heard, left)

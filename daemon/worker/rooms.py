@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from daemon.bell import Bell
 from daemon.host import Host
+from daemon.life import Sign
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.space import Space
@@ -25,6 +26,7 @@ class Rooms:
     Attributes:
         max_attempts: how often a speech may take the engine down before it is given up.
         space: whether there is room for what is spoken. troubles: where the worker tells why it waits.
+        sign: how the worker shows that it lives.
         stop: set when the daemon is being stopped.
     """
 
@@ -37,4 +39,5 @@ class Rooms:
     max_attempts: int
     space: Space
     troubles: Troubles
+    sign: Sign = field(default_factory=Sign)
     stop: threading.Event = field(default_factory=threading.Event)

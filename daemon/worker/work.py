@@ -99,7 +99,7 @@ def publish(rooms: Rooms, work: Work, sample_rate: int) -> None:
     """
     claimed = work.claimed
     with rooms.outputs.draft(claimed.directory, f"{claimed.task_id}-{claimed.speech}") as draft:
-        seconds = audio.write(draft.file, claimed.format, sample_rate, work.pieces())
+        seconds = audio.write(draft.file, claimed.format, sample_rate, _alive(rooms, work.pieces()))
         digest = draft.seal()
         if not draft.stands(claimed.file_name, digest, claimed.digest):
             rooms.store.publishing(claimed, digest)
@@ -109,7 +109,15 @@ def publish(rooms: Rooms, work: Work, sample_rate: int) -> None:
     rooms.store.complete(claimed, seconds)
     work.shelf.clear()
     rooms.bell.ring()
-    log.info("%s: %s is there", claimed.task_id, claimed.file_name, extra={"action": "speech_done"})
+    said = {"action": "speech_done", "task": claimed.task_id}
+    log.info("%s: %s is there", claimed.task_id, claimed.file_name, extra=said)
+
+
+def _alive(rooms: Rooms, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """To write hours of speech takes minutes, in some formats: each piece is a sign of life."""
+    for piece in pieces:
+        rooms.sign.within()
+        yield piece
 
 
 def _clip(rooms: Rooms, name: str) -> Clip:
