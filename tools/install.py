@@ -152,7 +152,7 @@ def build(python: str, torch: str, wheels: Path | None) -> Path:
 
 def pip(environment: Path, wheels: Path | None, *arguments: str) -> None:
     """Everything that is needed is in the locks, so nothing is resolved, and nothing is fetched in order to build."""
-    options = ("--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-build-isolation")
+    options = ("--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-build-isolation", "--use-pep517")
     run(str(environment / "bin/python"), "-m", "pip", *options, *arguments, env=index(wheels))
 
 
