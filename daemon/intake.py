@@ -23,7 +23,8 @@ from daemon.space import Space
 from daemon.store import Store
 from daemon.tasks import MAX_SEED, BatchRequest, NewTask, Receipt, TaskRequest
 
-_KEY_LENGTH = 255
+#: Of an idempotency key, in characters.
+LONGEST_KEY = 255
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -104,6 +105,14 @@ class Intake:
             BadRequest
         """
         return [self._new_task(order, make=False) for order in self._orders(data, name)]
+
+    def bodies(self) -> dict[str, dict[str, Any]]:
+        """JSON Schema of what `submit` takes, by the model's name, `options` as the engine here has them."""
+        options = self._spec.request_options.model_json_schema()
+        found = {model.__name__: model.model_json_schema() for model in (TaskRequest, BatchRequest)}
+        for schema in found.values():
+            schema["properties"]["options"] = options
+        return found
 
     def has_room(self, files: int = 1) -> bool:
         """Whether the queue takes so many more dropped files, of one task each."""
@@ -249,6 +258,6 @@ def _known_elsewhere(spec: EngineSpec, given: Mapping[str, Any]) -> str:
 def _idempotency_key(key: object) -> str | None:
     if key is None:
         return None
-    if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or not key.isprintable():
-        raise BadRequest(f"an idempotency key must be a string of 1 to {_KEY_LENGTH} printable characters")
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise BadRequest(f"an idempotency key must be a string of 1 to {LONGEST_KEY} printable characters")
     return key

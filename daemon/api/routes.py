@@ -10,7 +10,8 @@ import bottle
 import daemon
 from daemon import strict_json
 from daemon.api import sound
-from daemon.api.answers import error_body, incident
+from daemon.api.answers import RETRY_AFTER, error_body, incident
+from daemon.api.openapi import LARGEST_PAGE, MEDIA_TYPES, PAGE, Document
 from daemon.bell import Bell
 from daemon.errors import (
     BadRequest,
@@ -44,9 +45,6 @@ STATUS: Mapping[type[IndexttsdError], int] = {
     LedgerBroken: 503,
     LedgerDamaged: 503,
 }
-_RETRY_AFTER_SECONDS = 30
-_PAGE, _LARGEST_PAGE = 100, 1000
-_MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg"}
 
 
 class Api:
@@ -55,6 +53,7 @@ class Api:
     Args:
         health: the engine's name and state, why the daemon is not ready (None if it is), files waiting in the inbox.
         max_body_bytes: largest body that is looked at.
+        guarded: whether a token is needed now; the document says so.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Api:
         bell: Bell,
         health: Callable[[], tuple[dict[str, str], str | None, int]],
         max_body_bytes: int,
+        guarded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._intake = intake
@@ -74,6 +74,8 @@ class Api:
         self._bell = bell
         self._health = health
         self._max_body_bytes = max_body_bytes
+        self._guarded = guarded
+        self._document = Document(intake.bodies())
 
     def wsgi(self) -> bottle.Bottle:
         """The application."""
@@ -84,6 +86,7 @@ class Api:
         task = "/api/tts/tasks/<task_id>"
         app.get(["/health", "/api/tts/health"], callback=self.healthy)
         app.get("/ready", callback=self.ready)
+        app.get("/openapi.json", callback=self.document)
         app.get("/api/tts/prompts", callback=self.list_prompts)
         app.post("/api/tts/tasks", callback=functools.partial(self.create, batch=False))
         app.post("/api/tts/batch_tasks", callback=functools.partial(self.create, batch=True))
@@ -105,6 +108,10 @@ class Api:
         if reason is None:
             return {"status": "ready"}
         return _json_response(503, reason)
+
+    def document(self) -> object:
+        """What this API answers to what, for tools."""
+        return self._document.for_limits(self._intake.limits, self._guarded())
 
     def list_prompts(self) -> object:
         """The names a request may give as `prompt_path`."""
@@ -149,7 +156,7 @@ class Api:
         if task.state is not State.COMPLETED:
             raise Conflict(f"Task '{task_id}' has no audio; it is {view(task)['status']}")
         file = self._outputs.finished(task.directory, task.file_name)
-        return sound.send(file, _MEDIA_TYPES[task.format])
+        return sound.send(file, MEDIA_TYPES[task.format])
 
     def stats(self) -> object:
         """Counts, how the engine is, and what keeps the daemon from speaking, if anything does."""
@@ -194,12 +201,12 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
 
 def _refusal(error: IndexttsdError) -> bottle.HTTPResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
-    return _json_response(status, str(error), **headers)
+    return _json_response(status, str(error))
 
 
-def _json_response(status: int, detail: str, **headers: str) -> bottle.HTTPResponse:
-    return bottle.HTTPResponse(error_body(detail), status, {"Content-Type": "application/json"} | headers)
+def _json_response(status: int, detail: str) -> bottle.HTTPResponse:
+    later = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else {}
+    return bottle.HTTPResponse(error_body(detail), status, {"Content-Type": "application/json"} | later)
 
 
 def _framework_error(error: bottle.HTTPError) -> str:
@@ -234,9 +241,9 @@ def _query() -> Mapping[str, str]:
 
 def _limit(text: str | None) -> int:
     if text is None:
-        return _PAGE
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _LARGEST_PAGE):
-        raise BadRequest(f"'limit' must be a whole number from 1 to {_LARGEST_PAGE}")
+        return PAGE
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LARGEST_PAGE):
+        raise BadRequest(f"'limit' must be a whole number from 1 to {LARGEST_PAGE}")
     return int(text)
 
 
