@@ -205,7 +205,7 @@ def test_check_looks_at_configuration_folders_and_engine(run, live):
     found = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     looked_at = [row["what"] for row in found if not row["what"].startswith("prompt ")]
-    assert looked_at == ["configuration", "folders", "prompts", "engine"]
+    assert looked_at == ["configuration", "HTTP door", "folders", "prompts", "engine"]
     assert all(row["ok"] for row in found)
     assert str(live.config) in run("check")[1]
 
