@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -149,27 +146,6 @@ def test_a_root_may_be_a_link_of_the_operator(tmp_path, root):
     (tmp_path / "linked").symlink_to(root)
     publish(Outputs([tmp_path / "linked"]), tmp_path / "linked/a", "x.wav")
     assert (root / "a/x.wav").exists()
-
-
-def test_a_folder_swapped_for_a_link_is_never_followed(outputs, root, tmp_path):
-    outside, folder, link = tmp_path / "outside", root / "a", root / "b"
-    outside.mkdir()
-    folder.mkdir()
-    link.symlink_to(outside)
-    libc, done = ctypes.CDLL(None), threading.Event()
-
-    def swap():
-        while not done.is_set():
-            libc.renameat2(-100, os.fsencode(folder), -100, os.fsencode(link), 2)  # RENAME_EXCHANGE
-
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    for turn in range(300):
-        with contextlib.suppress(SpeechFailed):
-            publish(outputs, folder, f"{turn}.wav")
-    done.set()
-    swapper.join()
-    assert names(outside) == []
 
 
 def open_descriptors():
