@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from daemon import address, changes, logs
 from daemon import config as configuration
-from daemon.api import Api, Guard, Server, handed_over, shown
+from daemon.api import Api, Bounds, Guard, Server, handed_over, shown
 from daemon.bell import Bell
 from daemon.config import Config
 from daemon.engines.base import EngineSpec
@@ -43,6 +43,8 @@ log = logging.getLogger("indexttsd")
 #: How long a stop waits for the segment in the engine before it ends the engine and gives the speech back. Seconds;
 #: less than the unit's TimeoutStopSec, at which systemd would kill the daemon and leave the speech charged.
 STOP_PATIENCE = 60.0
+#: How long a daemon without a watchdog may fail to look after its rooms. Seconds; it does so four times as often.
+_WATCH_SECONDS = 60.0
 #: How often a start that the machine does not allow for now is tried again. Seconds.
 _START_PATIENCE = 2.0
 
@@ -91,6 +93,7 @@ class App:
     def _build(self, spec: EngineSpec, listener: socket.socket) -> None:
         config, store, bell = self._config, self._store, Bell()
         self._life = Life()
+        self._late: list[str] = []
         self._troubles = Troubles()
         self._space = Space(
             [config.paths.state, config.paths.inbox, *config.output.roots], config.retention.min_free_mb
@@ -100,24 +103,28 @@ class App:
         _warn_of_prompts(prompts)
         self._intake = intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
         spool = Spool(config.paths.state / "spool")
-        self._host = engine_host(config, spec, config.log.level)
+        sign = self._life.of("worker")
+        self._host = engine_host(config, spec, config.log.level, sign)
         patience = config.worker.max_attempts
-        rooms = Rooms(store, self._host, prompts, outputs, spool, bell, patience, self._space, self._troubles)
+        rooms = Rooms(store, self._host, prompts, outputs, spool, bell, patience, self._space, self._troubles, sign)
         self._worker = Worker(rooms, unload_after=config.engine.unload_after)
         max_bytes = config.server.max_body_bytes
-        self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles)
+        sign = self._life.of("inbox")
+        self._inbox = Inbox(config.paths.inbox, config.inbox, max_bytes, intake, store, bell, self._troubles, sign)
         self._retention = Retention(config.retention, store, config.paths.inbox, SteadyClock())
         api = Api(store, intake, prompts, outputs, bell, self._health, max_bytes, lambda: self._tokens.needed)
         self._guard = Guard(api.wsgi(), address.hosts(config), config.server.cors_origins, self._tokens)
         self._recover(outputs, spool)
-        self._server = Server(self._guard, listener)  # last: it has threads, and a start that must wait is tried again
+        # Last: it has threads, and a start that must wait is tried again.
+        self._server = Server(self._guard, listener, Bounds(body_bytes=max_bytes), self._life)
         self._address = shown(listener)
 
     def _recover(self, outputs: Outputs, spool: Spool) -> None:
         """Put right what a killed daemon left: claims without a worker, half-written files, shelves nobody needs."""
         for orphan in self._store.orphans():  # swept first: once recovered, they would not be found again
             outputs.sweep(orphan.directory, f"{orphan.task_id}-{orphan.speech}")
-            log.info("%s goes on after a restart", orphan.task_id, extra={"action": "task_recovered"})
+            said = {"action": "task_recovered", "task": orphan.task_id}
+            log.info("%s goes on after a restart", orphan.task_id, extra=said)
         self._store.recover()
         spool.sweep(self._store.unfinished)
 
@@ -142,11 +149,11 @@ class App:
 
     def _supervise(self) -> None:
         """Feed the watchdog while all rooms live, and reload when asked to, until the daemon is to end."""
-        pause = watchdog_seconds()
+        pause = (watchdog_seconds() or _WATCH_SECONDS) / 4
         while True:
             call = None
             with contextlib.suppress(queue.Empty):
-                call = self._calls.get(timeout=pause and pause / 4)
+                call = self._calls.get(timeout=pause)
             if call is _Call.END:
                 return
             if call is _Call.RELOAD:
@@ -154,11 +161,20 @@ class App:
             self._feed()
 
     def _feed(self) -> None:
-        """Tell the watchdog that all is well; if it is not, systemd ends this process, and its stacks are printed."""
-        if late := self._life.late():
-            log.critical("the %s hangs; the watchdog is not fed", " and the ".join(late), extra={"action": "hangs"})
+        """Tell the watchdog that all is well; if it is not, systemd ends this process, and its stacks are printed.
+
+        Where nobody watches, `/ready` and the log tell.
+        """
+        late = self._life.late()
+        what = f"no sign of life comes from the {' and the '.join(late)}" if late else "doors open"
+        if late:
+            self._troubles.tell("watchdog", what)
         else:
+            self._troubles.over("watchdog")
             notify("WATCHDOG=1")
+        if late != self._late:
+            notify(f"STATUS={what}")
+        self._late = late
 
     def reload(self) -> None:
         """Read the tokens and the configuration anew, and heed what may change live; what is wrong changes nothing."""
@@ -181,7 +197,8 @@ class App:
         self._space.allow(config.retention.min_free_mb)
         self._prompts.default = config.prompts.default
         self._guard.allow(address.hosts(self._config), config.server.cors_origins)
-        logs.set_up(config.log.level)
+        logs.set_up(config.log.level, texts=config.log.texts)
+        self._host.log_as(config.log.level, texts=config.log.texts)
         log.info("reloaded: %s", ", ".join(now) or "nothing new", extra={"action": "reloaded"})
         restart = f"needs a restart: {', '.join(found.restart)}" if found.restart else ""
         if restart:

@@ -18,6 +18,7 @@ from daemon.api.bodies import Larder
 from daemon.api.channel import Bounds, Channel
 from daemon.api.guard import Wsgi
 from daemon.api.threads import Threads
+from daemon.life import Life
 
 #: Requests above this are cut off by the server; below it, and above `max_body_bytes`, they get a proper answer.
 _LARGEST_REQUEST_BYTES = 64 * 1024**2
@@ -38,7 +39,11 @@ _OTHER_FILES = 256
 class Server:
     """waitress on our socket: it buffers slow clients in one loop, so that they hold no thread."""
 
-    def __init__(self, app: Wsgi | Bottle, listener: socket.socket, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, app: Wsgi | Bottle, listener: socket.socket, bounds: Bounds | None = None, life: Life | None = None
+    ) -> None:
+        life = life or Life()
+        self._sign = life.of("HTTP loop")
         logging.getLogger("waitress").setLevel(logging.WARNING)
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request of a crowd
         self._bounds = bounds or Bounds()
@@ -48,7 +53,7 @@ class Server:
         self._woken = threading.Event()
         self._connections: dict[int, object] = {}
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)  # those it accepts inherit it
-        self._threads = Threads(_THREADS)
+        self._threads = Threads(_THREADS, life)
         self._server = waitress.server.create_server(
             app,
             map=self._connections,
@@ -63,8 +68,8 @@ class Server:
             ident=None,
             expose_tracebacks=False,
         )
-        larder = Larder(self._bounds.room, self._bounds.body_bytes)
-        self._server.channel_class = partial(Channel, self._bounds, larder)
+        self._larder = Larder(self._bounds.room, self._bounds.body_bytes)
+        self._server.channel_class = partial(Channel, self._bounds, self._larder)
 
     def run(self) -> None:
         """Serve until closed."""
@@ -88,12 +93,14 @@ class Server:
         self._woken.set()
 
     def _turn(self) -> None:
+        self._sign.within()
         waitress.wasyncore.loop(timeout=1, use_poll=True, map=self._connections, count=1)
         self._accept_more()
         if (now := time.monotonic()) >= self._next_look:
             self._next_look = now + self._bounds.patience / 10
             self._hang_up([client for client in self._waited_for() if client.is_late(now)])
             self._bound_unread()
+            self._threads.show_life()
         if (excess := len(self._clients()) - self._most) > 0:
             self._hang_up(heapq.nsmallest(excess, self._waited_for(), key=lambda client: client.since))
 
