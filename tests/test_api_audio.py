@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import socket
+from pathlib import Path
 
 import pytest
 
-from tests.api_door import Door
+from tests.api_door import Door, http
+from tests.live import PATIENCE, until
 
 TASKS = "/api/tts/tasks"
 
@@ -91,3 +96,118 @@ def test_audio_that_was_taken_away_is_not_found(unspoken):
     answer = unspoken.get(f"{TASKS}/{task}/audio")
     assert answer.status == 404
     assert "no longer" in answer.detail
+
+
+def test_what_the_client_has_already_is_not_sent_again(unspoken, audio):
+    whole = unspoken.get(audio)
+    tag, changed = whole.headers["etag"], whole.headers["last-modified"]
+    for headers in (
+        {"If-None-Match": tag},
+        {"If-None-Match": f'"other", W/{tag}'},
+        {"If-None-Match": "*"},
+        {"If-Modified-Since": changed},
+        {"If-None-Match": tag, "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "Range": "bytes=0-3"},
+    ):
+        answer = unspoken.get(audio, **headers)
+        assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag), headers
+
+
+def test_what_the_client_has_is_something_else(unspoken, audio):
+    changed = unspoken.get(audio).headers["last-modified"]
+    for headers in (
+        {"If-None-Match": '"other"'},
+        {"If-None-Match": '"other"', "If-Modified-Since": changed},  # the tag says more than the date
+        {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {"If-Modified-Since": "yesterday"},
+    ):
+        answer = unspoken.get(audio, **headers)
+        assert (answer.status, len(answer.body)) == (200, 200), headers
+
+
+def test_a_head_tells_what_a_get_would_send(unspoken, audio):
+    for headers in ({}, {"Range": "bytes=10-19"}, {"Range": "bytes=900-"}):
+        got, told = (unspoken.ask(method, audio, headers=headers) for method in ("GET", "HEAD"))
+        got.headers.pop("date"), told.headers.pop("date")
+        assert (told.status, told.headers, told.body) == (got.status, got.headers, b"")
+
+
+@pytest.fixture
+def long_audio(unspoken):
+    """The address of a finished file that is longer than all buffers on the way, and the file."""
+    unspoken.clear()
+    task = unspoken.submit()
+    claimed = unspoken.claim()
+    unspoken.complete(claimed)
+    file = unspoken.outputs / "out" / claimed.file_name
+    with file.open("r+b") as opened:
+        opened.truncate(LONG)
+    yield f"{TASKS}/{task}/audio", file
+    file.unlink()
+
+
+LONG = 64 * 2**20
+
+
+def held_open(file):
+    """How often this process, which the server is a thread of, has the file open."""
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += link.readlink() == file
+    return found
+
+
+def reading_slowly(door, address, *headers):
+    """A client that takes the beginning of its answer, and then its time."""
+    line = socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE)
+    line.sendall(http(f"GET {address}", *headers))
+    assert line.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 206")
+    return line
+
+
+@pytest.mark.parametrize("header", ["X-Whole: yes", "Range: bytes=1-"])
+def test_clients_that_do_not_read_hold_no_thread(unspoken, long_audio, header):
+    address, file = long_audio
+    with contextlib.ExitStack() as lines:
+        for _ in range(20):  # more than the server has threads
+            lines.enter_context(reading_slowly(unspoken, address, header))
+        assert unspoken.get("/api/tts/prompts").status == 200
+        assert unspoken.get(address, Range="bytes=0-3").status == 206
+        until(lambda: held_open(file) == 20, "only those of the slow ones are open")
+    until(lambda: held_open(file) == 0, "all are closed when their clients have gone")
+
+
+def test_whatever_is_answered_the_file_is_closed(unspoken, long_audio):
+    address, file = long_audio
+    tag = unspoken.get(address, Range="bytes=0-0").headers["etag"]
+    for method, headers, status in [
+        ("GET", {"Range": "bytes=5-2000000"}, 206),
+        ("GET", {}, 200),
+        ("HEAD", {}, 200),
+        ("HEAD", {"Range": "bytes=0-3"}, 206),
+        ("GET", {"If-None-Match": tag}, 304),
+        ("GET", {"Range": "bytes=999999999-"}, 416),
+    ]:
+        assert unspoken.ask(method, address, headers=headers).status == status
+        until(lambda: held_open(file) == 0, f"the file is closed after {method} {headers}")
+
+
+def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_answer(unspoken, long_audio):
+    """The server's loop must not wait for bytes that will never come: its client does, until it hangs up."""
+    address, file = long_audio
+    with reading_slowly(unspoken, address) as line:
+        os.truncate(file, 1_000_000)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := line.recv(2**20):
+                received += len(part)
+    assert received < LONG
+    until(lambda: held_open(file) == 0)
+
+
+def test_an_emptied_file_is_answered_empty(unspoken, long_audio):
+    address, file = long_audio
+    os.truncate(file, 0)
+    answer = unspoken.get(address)
+    assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "0")
+    assert unspoken.get(address, Range="bytes=0-").status == 416
