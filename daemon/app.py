@@ -34,7 +34,7 @@ from daemon.retention import Retention, SteadyClock
 from daemon.space import Space
 from daemon.spool import Spool
 from daemon.store import Store
-from daemon.tokens import Token
+from daemon.tokens import Token, Tokens
 from daemon.troubles import Troubles
 from daemon.worker import Rooms, Worker
 
@@ -100,7 +100,7 @@ class App:
         )
         outputs = Outputs(config.output.roots)
         self._prompts = prompts = Prompts(config.paths.prompts, config.prompts.default, store.accepted())
-        _warn_of_prompts(prompts)
+        _warn(prompts, self._tokens)
         self._intake = intake = Intake(store, prompts, outputs, spec, config.limits, self._space)
         spool = Spool(config.paths.state / "spool")
         sign = self._life.of("worker")
@@ -203,7 +203,7 @@ class App:
         restart = f"needs a restart: {', '.join(found.restart)}" if found.restart else ""
         if restart:
             log.warning("%s", restart, extra={"action": "needs_restart"})
-        _warn_of_prompts(self._prompts)
+        _warn(self._prompts, self._tokens)
         notify(f"READY=1\nSTATUS={restart or 'doors open'}")
 
     def _start(self) -> list[threading.Thread]:
@@ -259,9 +259,12 @@ class App:
         return {"name": host.name, "state": str(host.state)}, reason, self._inbox.waiting
 
 
-def _warn_of_prompts(prompts: Prompts) -> None:
+def _warn(prompts: Prompts, tokens: Tokens) -> None:
+    """Tell of what keeps no daemon from running, but clients from being served."""
     if fault := prompts.fault():
         log.warning("tasks that name no prompt will be refused: %s", fault)
+    if tokens.needed and not len(tokens):
+        log.warning("a token is needed, and there is none: nobody gets in before one is made with `indexttsd token new`")
 
 
 def serve(config: Config) -> int:
@@ -271,7 +274,7 @@ def serve(config: Config) -> int:
         ConfigError: it cannot start, or a person must mend something before it can go on.
         LedgerBroken: it must start anew.
     """
-    logs.set_up(config.log.level)
+    logs.set_up(config.log.level, texts=config.log.texts)
     calls: _Calls = queue.SimpleQueue()
     # At once, for what it does unless told otherwise is to end the process; a start may wait long for its disks.
     signal.signal(signal.SIGHUP, lambda *_: calls.put(_Call.RELOAD))
@@ -297,4 +300,6 @@ def _built(config: Config, handed: socket.socket | None, calls: _Calls) -> App:
             time.sleep(_START_PATIENCE)
         else:
             troubles.over("start")
+            if handed:
+                handed.close()  # the daemon has its own descriptor by now
             return app
