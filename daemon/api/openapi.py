@@ -48,8 +48,9 @@ _ABOUT = """Texts in, speech in files out.
 
 Success is 200 (206 for a Range); whatever else happens is `{"detail": "<one sentence a person can act on>"}`.
 A trailing slash is accepted. In a body, null means absent, a key that stands twice is refused, and the Content-Type is
-looked at only where a browser sends it (then it must be JSON). A method that a path does not have is 405 with `Allow`;
-HEAD is answered as GET is, without the body. OPTIONS is for the pages that server.cors_origins lists, else it is 405.
+looked at only where a browser sends it (then it must be JSON). A whole number has no fraction: 7, not 7.0. A
+method that a path does not have is 405 with `Allow`; HEAD is answered as GET is, without the body. OPTIONS is for the
+pages that server.cors_origins lists, else it is 405.
 Every answer has `X-Content-Type-Options: nosniff`."""
 
 
@@ -219,13 +220,16 @@ def _success(operation: _Operation) -> Schema:
 def _sound() -> Schema:
     """What the audio of a task is answered with when all is well."""
     content: Schema = {media_type: {} for media_type in MEDIA_TYPES.values()}
-    tags = {"ETag": {"required": True, "schema": _text()}, "Last-Modified": {"required": True, "schema": _text()}}
-    ranges = {"Accept-Ranges": {"required": True, "schema": {"const": "bytes"}}}
+    tag = {"ETag": {"required": True, "schema": _text()}}
+    whole = tag | {
+        "Last-Modified": {"required": True, "schema": _text()},
+        "Accept-Ranges": {"required": True, "schema": {"const": "bytes"}},
+    }
     part = {"Content-Range": {"required": True, "schema": _text(pattern="^bytes [0-9]+-[0-9]+/[0-9]+$")}}
     return {
-        "200": {"description": "The whole file", "headers": tags | ranges, "content": content},
-        "206": {"description": "The part that Range names", "headers": tags | ranges | part, "content": content},
-        "304": {"description": "The client has it already", "headers": tags},
+        "200": {"description": "The whole file", "headers": whole, "content": content},
+        "206": {"description": "The part that Range names", "headers": whole | part, "content": content},
+        "304": {"description": "The client has it already", "headers": tag},
     }
 
 

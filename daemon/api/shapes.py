@@ -192,7 +192,10 @@ _KEYS: dict[str, Schema] = {
     },
     "speeches": {
         "description": "File name -> text. A name ends in .wav, is no path, and has at most 255 bytes.",
-        "propertyNames": {"pattern": r"^[^./~\\\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*\.[wW][aA][vV]$"},
+        "propertyNames": {
+            "maxLength": 255,
+            "pattern": r"^[^./~\\\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*\.[wW][aA][vV]$",
+        },
         "additionalProperties": {"type": "string", "pattern": r"\S"},
         "examples": [{"one.wav": "First.", "two.wav": "Second."}],
     },
