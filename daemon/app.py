@@ -264,7 +264,7 @@ def _warn(prompts: Prompts, tokens: Tokens) -> None:
     if fault := prompts.fault():
         log.warning("tasks that name no prompt will be refused: %s", fault)
     if tokens.needed and not len(tokens):
-        log.warning("a token is needed, and there is none: nobody gets in before one is made with `indexttsd token new`")
+        log.warning("a token is needed, and there is none: nobody gets in; make one with `indexttsd token new`")
 
 
 def serve(config: Config) -> int:

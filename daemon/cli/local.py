@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from daemon.cli.options import configured, json_wanted, load_config
 @configured
 def serve(config_file: Path | None) -> None:
     """Run the daemon in the foreground."""
+    # A call for a reload ends a process that does not heed it yet; this one reads its configuration anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from daemon import app  # noqa: PLC0415
 
     sys.exit(app.serve(load_config(config_file)))
