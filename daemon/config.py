@@ -185,10 +185,7 @@ def load(file: Path) -> Config:
     """
     file = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow a symlinked config to other folders
     node = _nodes(file)
-    try:
-        _refuse_duplicates(file, node, ())
-    except RecursionError:
-        raise ConfigError(f"{file} holds an alias of a table within that table") from None
+    _refuse_duplicates(file, node, ())
     try:
         config = Config.model_validate(_with_all_sections(_plain(file, node)), context={"base": file.parent})
     except ValidationError as error:
@@ -202,7 +199,12 @@ def load(file: Path) -> Config:
 
 def _nodes(file: Path) -> yaml.Node | None:
     try:
-        return yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):  # a few lines of them stand for more than any memory holds
+                line = event.start_mark.line + 1
+                raise ConfigError(f"{file}, line {line}: aliases (*) are not read here; write the value itself")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -214,6 +216,7 @@ def _nodes(file: Path) -> yaml.Node | None:
         raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{file} is nested too deeply") from None
+    return node
 
 
 def _with_all_sections(table: dict[str, Any]) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_an_empty_section_has_its_defaults(load):
         ("--- {}\n--- {}\n", "line 2: not valid YAML"),
         ("? [a]\n: 1\n", "line 1: found unhashable key"),
         ("server: !!python/object:os.system {}\n", "line 1: could not determine a constructor"),
-        ("a: &a {b: *a}\n", "holds an alias of a table within that table"),
+        ("a: &a {b: *a}\n", "line 1: aliases (*) are not read here; write the value itself"),
         ("[" * 1000, "is nested too deeply"),
         ("server: {host: \x00}\n", "not valid YAML"),
         (b"server: {host: \xff}\n", "is not UTF-8"),
