@@ -21,19 +21,21 @@ run: $(VENV)/runtime.done ## run the daemon with config.yaml
 
 test: TORCH := any # a developer's CUDA build is kept
 test: setup-indextts $(VENV)/dev.done ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not listening and not reliability" --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not listening and not reliability and not systemd" --numprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest -m reliability --numprocesses 2
+	$(BIN)/python -m pytest -m systemd
 	$(BIN)/python -m pytest -m listening
 
 soak: $(VENV)/dev.done ## break a daemon SOAK times as much (4: an hour); figures over time go to build/soak/soak.svg
 	INDEXTTSD_SOAK=$(SOAK) INDEXTTSD_SOAK_FOLDER=$(SOAK_FOLDER) \
 	  $(BIN)/python -m pytest -m reliability --timeout 0 --verbose --capture no
 
-check: $(VENV)/dev.done ## lint, types, and which room may import which
+check: $(VENV)/dev.done ## lint, types, which room may import which, known vulnerabilities (AUDIT=strict)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/audit.py
 
 setup: $(VENV)/runtime.done ## only make .venv
 
