@@ -8,6 +8,7 @@ installation, the same command begins anew and leaves nothing behind.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -333,6 +334,8 @@ def uninstall() -> None:
     CURRENT.unlink(missing_ok=True)
     for folder in PREFIX.glob("venv-*"):
         shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # gone already, or somebody keeps something there
+        PREFIX.rmdir()
     if systemd_runs():
         run("systemctl", "daemon-reload")
     print(KEPT)

@@ -66,8 +66,8 @@ class Service:
         self.ready()
 
     def ready(self) -> None:
-        """Wait until it can speak."""
-        until(lambda: self.answers("/ready"), "the service", pause=0.1)
+        """Wait until it can speak, or asks for a token before it says so."""
+        until(lambda: self.answers("/ready", statuses=(200, 401)), "the service", pause=0.1)
 
     def as_installed(self) -> None:
         """Take back what a test changed."""
@@ -100,11 +100,11 @@ class Service:
         told = json.loads(self.machine.run("runuser", "-u", user, "--", *command).stdout)
         return told["status"], told["body"]
 
-    def answers(self, path: str, **how: str) -> bool:
+    def answers(self, path: str, *, user: str = "root", place: str = PORT, statuses: tuple[int, ...] = (200,)) -> bool:
         """Whether there is a good answer."""
-        command = ["/usr/bin/python3", "-I", "/host/ask.py", how.get("place", PORT), "GET", path]
-        ended = self.machine.run("runuser", "-u", how.get("user", "root"), "--", *command, check=False)
-        return ended.returncode == 0 and json.loads(ended.stdout)["status"] == 200
+        command = ["/usr/bin/python3", "-I", "/host/ask.py", place, "GET", path]
+        ended = self.machine.run("runuser", "-u", user, "--", *command, check=False)
+        return ended.returncode == 0 and json.loads(ended.stdout)["status"] in statuses
 
     def post(self, text: str, **keys: Any) -> str:
         status, body = self.ask("POST", "/api/tts/tasks", {"text": text, "output_path": "posted", **keys})
