@@ -106,6 +106,9 @@ def test_every_route_command_and_exit_code_is_named(readme):
         "check",
         "db",
         "prune",
+        "token new",
+        "token list",
+        "token revoke",
     ):
         assert re.search(rf"\b{command}\b", text) or command == "serve", command
     for word in ("/health", "/ready", "/prompts", "/tasks", "/batch_tasks", "/audio", "/retry", "/stats", "69", "78"):
