@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ class Systemd:
 
     def hears(self, words: str) -> str:
         """Wait for a message that holds the words."""
+        deadline = time.monotonic() + PATIENCE
         while words not in (said := self.socket.recv(4096).decode()):
-            pass
+            assert time.monotonic() < deadline, f"{words!r} was not said within {PATIENCE} s"
         return said
 
     def hears_nothing_more(self) -> bool:
