@@ -107,9 +107,9 @@ class Intake:
         return [self._new_task(order, make=False) for order in self._orders(data, name)]
 
     def bodies(self) -> dict[str, dict[str, Any]]:
-        """JSON Schema of what `submit` takes, by the model's name, `options` as the engine here has them."""
+        """JSON Schema of what `submit` takes, by name, `options` as the engine here has them."""
         options = self._spec.request_options.model_json_schema()
-        found = {model.__name__: model.model_json_schema() for model in (TaskRequest, BatchRequest)}
+        found = {"TaskBody": TaskRequest.model_json_schema(), "BatchBody": BatchRequest.model_json_schema()}
         for schema in found.values():
             schema["properties"]["options"] = options
         return found

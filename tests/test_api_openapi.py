@@ -99,7 +99,7 @@ def test_the_document_is_whole(document):
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]})  # refuses a wrong schema
         assert schema["type"] != "object" or schema["additionalProperties"] is False
-    for model in ("TaskRequest", "BatchRequest"):
+    for model in ("TaskBody", "BatchBody"):
         assert all("description" in key for key in document["components"]["schemas"][model]["properties"].values())
 
 
@@ -108,7 +108,7 @@ def test_options_are_those_of_the_configured_engine(engine):
     spec = SPECS[engine]
     bodies = Intake(None, None, None, spec, LimitsConfig()).bodies()
     document = Document(bodies).for_limits(LimitsConfig(), False)
-    for model in ("TaskRequest", "BatchRequest"):
+    for model in ("TaskBody", "BatchBody"):
         options = document["components"]["schemas"][model]["properties"]["options"]
         assert options["properties"].keys() == spec.request_options.model_fields.keys()
         assert options["additionalProperties"] is False
@@ -121,8 +121,8 @@ def test_limits_are_those_that_hold_now(door):
         schemas = door.get("/openapi.json").json["components"]["schemas"]
     finally:
         door.intake.limits = before
-    speeches = schemas["BatchRequest"]["properties"]["speeches"]
-    assert schemas["TaskRequest"]["properties"]["text"]["maxLength"] == 7
+    speeches = schemas["BatchBody"]["properties"]["speeches"]
+    assert schemas["TaskBody"]["properties"]["text"]["maxLength"] == 7
     assert (speeches["maxProperties"], speeches["additionalProperties"]["maxLength"]) == (3, 7)
 
 

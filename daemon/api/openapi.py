@@ -118,9 +118,7 @@ _OPERATIONS = (
     _Operation("openapi", "get", "/openapi.json", "This document", ()),
     _Operation("prompts", "get", "/api/tts/prompts", "The voices", ("Prompts",), (503,)),
     _Operation("tasks", "get", _TASKS, "Tasks and batches, newest first", ("TaskPage",), (503,), _PAGING),
-    _Operation(
-        "createTask", "post", _TASKS, "Speak a text", ("TaskReceipt",), (429, 503), (_IDEMPOTENCY,), "TaskRequest"
-    ),
+    _Operation("createTask", "post", _TASKS, "Speak a text", ("TaskReceipt",), (429, 503), (_IDEMPOTENCY,), "TaskBody"),
     _Operation(
         "createBatch",
         "post",
@@ -129,7 +127,7 @@ _OPERATIONS = (
         ("BatchReceipt",),
         (429, 503),
         (_IDEMPOTENCY,),
-        "BatchRequest",
+        "BatchBody",
     ),
     _Operation("showTask", "get", _TASK, "A task or a batch", _VIEWS, (404, 503), (_TASK_ID,)),
     _Operation("cancelTask", "delete", _TASK, "Cancel what is not over", _VIEWS, (404, 409, 503), (_TASK_ID,)),
