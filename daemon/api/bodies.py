@@ -14,26 +14,29 @@ class Larder:
 
     Args:
         largest: of one body; the routes refuse what is longer, so there is no need to keep it.
+
+    Attributes:
+        held: how much is kept now.
     """
 
     def __init__(self, room: int, largest: int) -> None:
         self.largest = largest
         self._room = room
-        self._held = 0
+        self.held = 0
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
         """Ask for room; whether there is."""
         with self._lock:
-            if self._held + count > self._room:
+            if self.held + count > self._room:
                 return False
-            self._held += count
+            self.held += count
             return True
 
     def give_back(self, count: int) -> None:
         """Have room again."""
         with self._lock:
-            self._held -= count
+            self.held -= count
 
 
 class Body:
