@@ -114,6 +114,16 @@ def test_options_are_those_of_the_configured_engine(engine):
         assert options["additionalProperties"] is False
 
 
+def test_blank_is_the_same_to_the_document_and_to_us(document):
+    schema = validator(document, {"type": "string", "pattern": text_of(document)["pattern"]})
+    signs = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    assert [sign for sign in signs if schema.is_valid(sign) != bool(sign.strip())] == []
+
+
+def text_of(document):
+    return document["components"]["schemas"]["TaskBody"]["properties"]["text"]
+
+
 def test_limits_are_those_that_hold_now(door):
     before = door.intake.limits
     door.intake.limits = LimitsConfig(text_chars=7, batch_files=3)

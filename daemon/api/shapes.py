@@ -176,9 +176,11 @@ class Stats(TypedDict):
 
 _ANSWERS = (Error, Health, Ready, Prompts, TaskReceipt, BatchReceipt, TaskView, BatchView, TaskPage, Stats)
 
+#: What `str.strip` leaves something of: JSON Schema's idea of a blank differs by six signs.
+_SPEAKABLE = r"[^\s\x1c-\x1f\x85]|\ufeff"
 #: Of a request's keys, what the tables in `tasks` check without a word of JSON Schema, and what they mean.
 _KEYS: dict[str, Schema] = {
-    "text": {"description": "What to speak; not blank.", "pattern": r"\S", "examples": ["你好，世界。"]},
+    "text": {"description": "What to speak; not blank.", "pattern": _SPEAKABLE, "examples": ["你好，世界。"]},
     "output_path": {
         "description": "The directory for the file, made if missing: absolute, or below the first of output.roots; "
         "it must lie in one of them.",
@@ -196,7 +198,7 @@ _KEYS: dict[str, Schema] = {
             "maxLength": 255,
             "pattern": r"^[^./~\\\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*\.[wW][aA][vV]$",
         },
-        "additionalProperties": {"type": "string", "pattern": r"\S"},
+        "additionalProperties": {"type": "string", "pattern": _SPEAKABLE},
         "examples": [{"one.wav": "First.", "two.wav": "Second."}],
     },
     "overwrite": {"description": "Whether files of these names may be replaced."},
