@@ -20,6 +20,9 @@ DEFAULT_FILES = (Path("config.yaml"), Path("/etc/indexttsd/config.yaml"))
 #: The longest time that may be asked for, in seconds: beyond some years the operating system's clocks overflow.
 _WEEK = 7 * 24 * 3600
 
+#: What PyYAML raises besides its own errors, for a thirteenth month or a `!!bool 5`.
+_LET_OUT = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+
 
 def _beside_config(value: object, info: ValidationInfo) -> object:
     """A path as written is relative to the configuration's folder."""
@@ -203,7 +206,7 @@ def _nodes(file: Path) -> yaml.Node | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):  # a few lines of them stand for more than any memory holds
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 raise ConfigError(f"{file}, line {line}: aliases (*) are not read here; write the value itself")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
@@ -235,13 +238,7 @@ def _plain(file: Path, node: yaml.Node | None) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{file}, line {line}: {error.problem}") from None
-    except (
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as error:  # PyYAML lets out all of these
+    except _LET_OUT as error:
         raise ConfigError(f"{file}: a value is none of its kind: {error!r}") from None
     return {str(key): value for key, value in table.items()}
 
