@@ -29,6 +29,8 @@ log = logging.getLogger("indexttsd.host")
 
 #: A model of gigabytes on a slow disk takes minutes to load; longer than this it hangs. Seconds.
 _LOAD_TIMEOUT = 900
+#: Listening to a recording takes a fraction of a second; tasks wait meanwhile. Seconds.
+_HEAR_TIMEOUT = 30
 
 
 class HostState(StrEnum):
@@ -228,7 +230,9 @@ class Host:
         self.state, self.reason = state, reason
 
     def _inspect(self, file: Path) -> Verdict:
-        answer, _ = self._call({"do": "inspect", "file": str(file)}, answers.HEARD)
+        answer, _ = self._call(
+            {"do": "inspect", "file": str(file)}, answers.HEARD, timeout=min(self._timeout, _HEAR_TIMEOUT)
+        )
         return Verdict(answer.fault, tuple(answer.advice))
 
     def _back_off(self) -> None:
@@ -259,13 +263,15 @@ class Host:
         self._memory = answer.memory
         return answer.facts
 
-    def _call(self, message: dict[str, Any], expected: TypeAdapter[A], *, longest_blob: int = 0) -> tuple[A, bytes]:
+    def _call(
+        self, message: dict[str, Any], expected: TypeAdapter[A], *, timeout: float | None = None, longest_blob: int = 0
+    ) -> tuple[A, bytes]:
         self.load()
         if self._child is None:
             raise EngineDied("the engine's process is gone")
         try:
             self._sign.within(2 * self._timeout)
-            answer, blob = self._child.call(message, expected, self._timeout, longest_blob=longest_blob)
+            answer, blob = self._child.call(message, expected, timeout or self._timeout, longest_blob=longest_blob)
             self._sign.within()
         except ChildGone as error:
             self._sign.within()
