@@ -16,7 +16,7 @@ from typing import Any
 from tests.live import until
 
 _INSIDE = Path(__file__).with_name("inside.sh")
-_TOOLS = ("unshare", "nsenter", "mount", "pivot_root", "ip", "systemctl", "journalctl")
+_TOOLS = ("unshare", "setpriv", "nsenter", "mount", "pivot_root", "ip", "systemctl", "journalctl")
 _SYSTEMD = Path("/lib/systemd/systemd")
 
 
@@ -135,10 +135,10 @@ class Machine:
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The shell joins its own control group before it makes the namespaces: a cgroup namespace takes for its root the group
-# its maker is in, and without that systemd would meet the host's groups.
+# its maker is in, and without that systemd would meet the host's groups. When the tests are killed, the machine ends too.
 _UP = """
 set -e
 mkdir "$1"
 echo $$ > "$1/cgroup.procs"
-exec unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child=SIGKILL "$2" "$3"
+exec setpriv --pdeathsig KILL unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child=SIGKILL "$2" "$3"
 """

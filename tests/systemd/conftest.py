@@ -17,6 +17,15 @@ from tools import install
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.hookimpl(tryfirst=True)  # before those are left out that lack the marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here share one machine, so they run in one process; the first waits until all is installed."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.systemd)
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[boot.Machine]:
     """A booted systemd."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
 
 from tests.live import until
+from tests.reliability import hanging
 from tests.systemd.service import CONFIG, DATA
 
 LONG = "One sentence that is spoken for a while. " * 20
-
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
 
 def test_a_dropped_and_a_posted_text_are_spoken_by_the_embedded_engine_under_the_whole_sandbox(service, tell):
@@ -57,6 +57,25 @@ def test_a_hang_is_caught_by_the_watchdog(service, tell):
     assert "Watchdog timeout" in service.journal()
     assert service.show("NRestarts") == "1"
     tell(f"with WatchdogSec=2 a hanging daemon was replaced after {took:.1f} s")
+
+
+@pytest.mark.parametrize("room", ["inbox", "worker"])
+def test_one_room_that_hangs_starves_the_watchdog_and_the_stacks_are_told(service, room):
+    shutil.copy(hanging.__file__, service.machine.folder)
+    command = f"/opt/indexttsd/venv/bin/python /host/hanging.py {room} serve --config {CONFIG}"
+    service.drop_in("test.conf", f"[Service]\nWatchdogSec=3\nExecStart=\nExecStart={command}\n")
+    service.configure(inbox={"settle_seconds": 0.1, "rescan_seconds": 1})
+    service.restart()
+    stuck = service.pid
+    service.machine.shell(f"touch {DATA}/hang")
+    service.post("Somebody wakes the worker.")
+    until(lambda: service.pid not in (0, stuck), "a new daemon", pause=0.1)
+    service.machine.shell(f"rm {DATA}/hang")
+    service.ready()
+    assert f"no sign of life comes from the {room}" in service.journal()
+    assert "Watchdog timeout" in service.journal()
+    assert "Fatal Python error: Aborted" in service.journal()
+    assert "hanging.py" in service.journal()  # a stack says where
 
 
 def test_a_daemon_that_dies_again_and_again_is_given_up(service):

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-import pytest
-
 from tests.systemd.service import CONFIG, DATA
 
 COMMAND = "/usr/local/bin/indexttsd"
-
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
 
 def test_the_installation_says_what_it_did_and_can_be_used(service):
