@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from daemon.engines.indextts import upstream
 from daemon.errors import EngineUnavailable
@@ -65,6 +66,17 @@ def test_a_hostile_checkpoint_is_refused_and_does_nothing(model_dir: Path, tmp_p
     assert "indexttsd models download indextts-1.5" in said
     del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
     torch.load(file, weights_only=False)
+    assert proof.exists()  # so the trap was a trap
+
+
+def test_a_models_configuration_runs_nothing(model_dir: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "it ran"
+    trap = f"trap: !!python/object/apply:os.mkdir ['{proof}']\n"
+    file = model_dir / "config.yaml"
+    file.write_text(trap + file.read_text(encoding="utf-8"), encoding="utf-8")
+    assert str(file) in refusal(model_dir)
+    assert not proof.exists()
+    yaml.unsafe_load(trap)
     assert proof.exists()  # so the trap was a trap
 
 

@@ -25,6 +25,7 @@ from daemon.errors import (
     QueueFull,
     RequestRefused,
     TooLarge,
+    Unauthorized,
 )
 from daemon.intake import Intake
 from daemon.outputs import Outputs
@@ -35,6 +36,7 @@ from daemon.tasks import STATUS_WORDS, State, parse_id, view
 #: Error -> HTTP status; the nearest class in the error's ancestry decides.
 STATUS: Mapping[type[IndexttsdError], int] = {
     BadRequest: 400,
+    Unauthorized: 401,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,

@@ -149,7 +149,7 @@ def _whole(load_checkpoint: Any) -> Any:
     """Upstream's loader of s2mel.pth leaves random what does not fit; here that is refused."""
 
     def load(model: Any, optimizer: Any, path: str, **named: Any) -> Any:
-        nets = torch.load(path, map_location="cpu", mmap=True)["net"]
+        nets = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["net"]
         for name, net in model.models.items():
             held = {key.removeprefix("module."): weight.shape for key, weight in nets[name].items()}
             lacking = [key for key, weight in net.named_parameters() if held.get(key) != weight.shape]
