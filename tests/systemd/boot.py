@@ -135,7 +135,7 @@ class Machine:
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The shell joins its own control group before it makes the namespaces: a cgroup namespace takes for its root the group
-# its maker is in, and without that systemd would meet the host's groups. When the tests are killed, the machine ends too.
+# its maker is in, and without that systemd would meet the host's groups. Killed tests take their machine along.
 _UP = """
 set -e
 mkdir "$1"
