@@ -277,7 +277,8 @@ def serve(config: Config) -> int:
     logs.set_up(config.log.level, texts=config.log.texts)
     calls: _Calls = queue.SimpleQueue()
     # At once, for what it does unless told otherwise is to end the process; a start may wait long for its disks.
-    signal.signal(signal.SIGHUP, lambda *_: calls.put(_Call.RELOAD))
+    terminal = os.isatty(0)
+    signal.signal(signal.SIGHUP, lambda *_: calls.put(_Call.END if terminal and not os.isatty(0) else _Call.RELOAD))
     try:
         _built(config, handed_over(), calls).run()
     except IndexttsdError:

@@ -269,6 +269,25 @@ def check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return ended
 
 
+def test_a_daemon_whose_terminal_is_closed_ends_and_one_whose_terminal_lives_reloads(make_daemon):
+    """The same signal stands for both (SIGHUP)."""
+    live = make_daemon()
+    master, terminal = os.openpty()
+    with live.log.open("wb") as log:
+        command = [sys.executable, "-m", "tests.at_terminal", "serve", "--config", str(live.config)]
+        daemon = subprocess.Popen(command, stdin=terminal, stdout=log, stderr=log, start_new_session=True)
+    os.close(terminal)
+    try:
+        until(lambda: "listening on" in live.log.read_text(), "the doors")
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: "reloaded: nothing new" in live.log.read_text(), "the reload")
+        os.close(master)
+        assert daemon.wait(PATIENCE) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 def test_the_configuration_alone_is_checked_without_touching_a_folder(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     ended = check(tmp_path)
