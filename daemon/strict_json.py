@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from daemon.errors import BadRequest
@@ -99,23 +100,21 @@ def _short(digits: str) -> int:
 
 
 def _check_tree(value: object) -> None:
-    stack = [(value, 1)]
-    while stack:
-        node, depth = stack.pop()
-        if isinstance(node, str):
-            _check_text(node)
-        elif isinstance(node, dict | list):
-            if depth > MAX_DEPTH:
-                raise _too_deep()
-            stack.extend((child, depth + 1) for child in _children(node))
+    """Depth by depth, for millions of small values are to cost little more than reading them did."""
+    deeper: list[Iterable[object]] = [(value,)]
+    for _ in range(MAX_DEPTH + 1):
+        nodes = [node for node in itertools.chain.from_iterable(deeper) if isinstance(node, str | dict | list)]
+        for node in nodes:
+            if isinstance(node, str):
+                _check_text(node)
+        deeper = [_children(node) for node in nodes if not isinstance(node, str)]
+        if not deeper:
+            return
+    raise _too_deep()
 
 
-def _children(node: dict[str, object] | list[object]) -> Iterator[object]:
-    if isinstance(node, dict):
-        yield from node.keys()
-        yield from node.values()
-    else:
-        yield from node
+def _children(node: dict[str, object] | list[object]) -> Iterable[object]:
+    return itertools.chain(node.keys(), node.values()) if isinstance(node, dict) else node
 
 
 def _check_text(text: str) -> None:
