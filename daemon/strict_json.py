@@ -107,9 +107,10 @@ def _check_tree(value: object) -> None:
         for node in nodes:
             if isinstance(node, str):
                 _check_text(node)
-        deeper = [_children(node) for node in nodes if not isinstance(node, str)]
-        if not deeper:
+        tables = [node for node in nodes if not isinstance(node, str)]
+        if not tables:
             return
+        deeper = [_children(node) for node in tables if node]
     raise _too_deep()
 
 
