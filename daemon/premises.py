@@ -93,7 +93,7 @@ def make_folders(config: Config) -> None:
         if not os.access(folder, needs, effective_ids=True):
             what = "cannot be used by this user; mend its permissions"
             if os.statvfs(folder).f_flag & os.ST_RDONLY:
-                what = "lies on a read-only disk; mount it for writing"
+                what = "lies on a read-only disk; mount it for writing (under systemd: ReadWritePaths=)"
             raise config.complaint(f"{folder} {what}", *key)
     with _making(paths.state / "cache") as cache:
         cache.mkdir(exist_ok=True)
