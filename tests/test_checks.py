@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import itertools
 import json
 import math
 import os
@@ -89,7 +88,7 @@ def test_where_nothing_is_missing_the_check_is_content_and_the_first_word_is_spo
 def test_what_only_one_option_needs_is_advice(here):
     fill(here / "models", WEIGHTS_25, optional=False)
     file = configure(here, {"name": "indextts-2.5", "model_dir": "models"})
-    *_, weights = itertools.islice(checks.of_installation(config.load(file)), 3)
+    weights = next(found for found in checks.of_installation(config.load(file)) if found.what == "weights")
     assert (weights.ok, weights.advice) == (
         True,
         ("the option 'emo_text' needs files that are not there; run: indexttsd models download indextts-2.5 --all",),

@@ -311,7 +311,10 @@ def test_more_than_one_socket_is_refused(monkeypatch):
 
 
 def sockets(pid) -> set[str]:
-    links = (str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir())
+    links = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.append(str(file.readlink()))
     return {link for link in links if link.startswith("socket:")}
 
 
