@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,27 @@ def engine_host(config: Config, spec: EngineSpec, log_level: str, sign: Sign | N
     limits = Limits(config.engine.recycle_rss_mb, config.engine.recycle_gpu_mb)
     timeout, texts = config.worker.segment_timeout, config.log.texts
     return Host(spec, settings, timeout, log_level, limits, log_texts=texts, sign=sign)
+
+
+def act_as_owner(config: Config) -> str | None:
+    """Let root's command become the user whose state folder this is, for good; the user's name, None: nothing changed.
+
+    What root makes there the daemon could not use, and what the daemon's user plants there root would follow.
+    """
+    if os.geteuid() != 0 or not config.paths.state.exists():
+        return None
+    owner = config.paths.state.stat()
+    if owner.st_uid == 0:
+        return None
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+        os.initgroups(name, owner.st_gid)
+    except KeyError:  # a user without a name
+        name = str(owner.st_uid)
+        os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
+    return name
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,8 @@ from daemon import config, premises
 from daemon.errors import InUse, StorageUnavailable
 from tests.disks import run, small_disk
 from tests.live import LiveDaemon
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -44,3 +49,18 @@ def test_a_first_start_on_a_full_disk_waits_whichever_file_it_could_not_make(con
         run("mount", "-o", "remount,nr_inodes=100", disk)
         premises.make_folders(configured)
         os.close(premises.own_state(configured))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("owner", "told"), [(65534, "nobody (65534, 65534, 65534)"), (0, "None (0, 0, 0)")])
+def test_roots_command_becomes_the_user_whose_state_it_is(configured, owner, told):
+    configured.paths.state.mkdir(parents=True)
+    os.chown(configured.paths.state, owner, owner)
+    become = (
+        "import os, sys; from pathlib import Path; from daemon import config, premises; "
+        "print(premises.act_as_owner(config.load(Path(sys.argv[1]))), os.getresuid())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", become, str(configured.file)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.strip() == told, ran.stderr

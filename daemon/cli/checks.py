@@ -43,6 +43,8 @@ def of_installation(config: Config) -> Iterator[Finding]:
     """
     yield Finding("configuration", True, str(config.file))
     yield _door(config)
+    if user := premises.act_as_owner(config):
+        yield Finding("user", True, f"{user}, whose folder {config.paths.state} is, looks at all that follows")
     premises.make_folders(config)
     roots = ", ".join(map(str, config.output.roots))
     yield Finding("folders", True, f"inbox {config.paths.inbox}, state {config.paths.state}, output {roots}")

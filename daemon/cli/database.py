@@ -49,10 +49,14 @@ def backup(file: Path | None, config_file: Path | None, as_json: bool) -> None:
     The copy is one file, checked and on the disk when this ends; to put it in the ledger's place, see
     docs/reliability.md.
     """
+    from daemon import premises  # noqa: PLC0415
     from daemon.store import backups  # noqa: PLC0415
     from daemon.store.examination import examine  # noqa: PLC0415
 
-    ledger = _ledger(config_file)
+    config = load_config(config_file)
+    if not file:  # another place is root's to choose
+        premises.act_as_owner(config)
+    ledger = premises.ledger_file(config)
     target = file.absolute() if file else backups.by_hand(ledger)
     backups.write(ledger, target)
     copied = examine(target)

@@ -45,6 +45,7 @@ def _prune(config: Config) -> Pruned:
     from daemon.retention import Retention  # noqa: PLC0415
     from daemon.store import Store  # noqa: PLC0415
 
+    premises.act_as_owner(config)
     ledger = premises.ledger_file(config)
     try:
         owned = premises.own_state(config)

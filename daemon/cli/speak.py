@@ -73,6 +73,7 @@ def speak_once(
     target = _free_default() if output is None else output
     if target.suffix[1:].lower() not in _FORMATS:
         raise BadRequest(f"{target} must end in {', '.join('.' + name for name in _FORMATS)}")
+    _as_owner(config, target)
     prompts = Prompts(config.paths.prompts, config.prompts.default)
     name = prompts.choose(prompt)
     spec = premises.engine_spec(config)
@@ -91,6 +92,13 @@ def speak_once(
         "prompt": name,
         "seed": seed,
     }
+
+
+def _as_owner(config: Config, target: Path) -> None:
+    """The engine's copies of clips and models are the daemon's; so is, then, the file."""
+    user = premises.act_as_owner(config)
+    if user and not os.access(target.parent, os.W_OK | os.X_OK):
+        raise BadRequest(f"{target} cannot be written by {user}, as whom root speaks here; name one in /tmp with -o")
 
 
 def _options(spec: EngineSpec, prompts: Prompts, given: str) -> dict[str, Any]:
