@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,9 @@ DATA = Path("/var/lib/indexttsd")
 UNITS = Path("/usr/local/lib/systemd/system")
 #: One of these by hand, as this project once advised, would hide ours.
 OLD_UNIT = Path("/etc/systemd/system/indexttsd.service")
-FILES = {
-    SOURCE / "systemd/indexttsd.service": UNITS / "indexttsd.service",
-    SOURCE / "systemd/indexttsd.socket": UNITS / "indexttsd.socket",
-    SOURCE / "systemd/sysusers.d/indexttsd.conf": Path("/usr/local/lib/sysusers.d/indexttsd.conf"),
-    SOURCE / "systemd/tmpfiles.d/indexttsd.conf": Path("/usr/local/lib/tmpfiles.d/indexttsd.conf"),
-}
+UNIT_FILES = {SOURCE / "systemd" / name: UNITS / name for name in ("indexttsd.service", "indexttsd.socket")}
+USER_FILE = Path("/usr/local/lib/sysusers.d/indexttsd.conf")
+FOLDERS_FILE = Path("/usr/local/lib/tmpfiles.d/indexttsd.conf")
 #: What the unit's ProtectHome= hides from the service.
 HOMES = ("/home/", "/root/", "/run/user/")
 #: Of an environment that is whole; tells the next installation what it must bring too.
@@ -79,18 +78,43 @@ def install(wanted: argparse.Namespace) -> None:
     for tool in ("systemd-sysusers", "systemd-tmpfiles", "systemctl"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is not on this machine: this installs a service of systemd; without it, see: make run")
-    before = record(CURRENT)
-    torch = wanted.torch or before.get("torch") or "none"
+    torch = wanted.torch or record(CURRENT).get("torch") or "none"
     python = interpreter(wanted.python, indextts=torch != "none")
-    environment = build(python, torch, wanted.wheels)
-    put_files()
+    with alone():
+        remove_unused()
+        try:
+            put_in_place(build(python, torch, wanted.wheels), leave=wanted.no_start)
+        finally:
+            remove_unused()
+
+
+def put_in_place(environment: Path, *, leave: bool) -> None:
+    """Put a new environment in the place of the one before; until its configuration is known to be right, nothing of
+    the installed service changes, not even its unit: it may be started anew at any time."""
+    put_user_and_folders()
     put_config(environment)
     put_prompts()
     check_config(environment)
+    for source, target in UNIT_FILES.items():
+        put(target, source.read_text(encoding="utf-8"))
     switch(environment)
-    if start(leave=wanted.no_start):
-        remove_others()
+    start(leave=leave)
     print(f"installed: indexttsd {version()} in {environment}, configured by {CONFIG}")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Two installations at once would each remove what the other has not finished."""
+    PREFIX.mkdir(parents=True, exist_ok=True)
+    folder = os.open(PREFIX, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another installation works in {PREFIX}; once it has ended, run the same command again")
+        yield
+    finally:
+        os.close(folder)
 
 
 # --- Which Python
@@ -118,9 +142,11 @@ def python_fault(path: str, *, indextts: bool) -> str | None:
     question = "import json, os, sys; print(json.dumps([sys.version_info[:2], os.path.realpath(sys.executable) + '/']))"
     try:
         told = subprocess.run([path, "-c", question], capture_output=True, text=True, check=True).stdout
+        (major, minor), real = json.loads(told)
     except (OSError, subprocess.CalledProcessError) as error:
         return f"it cannot be run: {error}"
-    (major, minor), real = json.loads(told)
+    except ValueError:
+        return "it is not Python"
     if (major, minor) != (3, 11) and (indextts or (major, minor) != (3, 12)):
         return f"it is Python {major}.{minor}"
     if real.startswith(HOMES):
@@ -135,7 +161,6 @@ def python_fault(path: str, *, indextts: bool) -> str | None:
 
 def build(python: str, torch: str, wheels: Path | None) -> Path:
     """A new environment with this checkout and all it needs, by the locks' versions and hashes."""
-    remove_unfinished()
     environment = PREFIX / f"venv-{version()}-{time.strftime('%Y%m%dT%H%M%S')}"
     print(f"{environment}: Python packages, some minutes ...", flush=True)
     run(python, "-m", "venv", str(environment))
@@ -175,10 +200,9 @@ def copy_source(folder: Path) -> Path:
 def put_share(environment: Path) -> None:
     """The drop-ins to choose from, and the configuration as it was shipped, to compare the next one with."""
     share = environment / "share/indexttsd"
-    share.mkdir(parents=True)
     for file in (SOURCE / "systemd/indexttsd.service.d").glob("*.conf"):
-        shutil.copy(file, share)
-    (share / "config.yaml").write_text(default_config(), encoding="utf-8")
+        put(share / file.name, file.read_text(encoding="utf-8"))
+    put(share / "config.yaml", default_config())
 
 
 def switch(environment: Path) -> None:
@@ -195,18 +219,20 @@ def command_is_ours() -> bool:
     return COMMAND.is_symlink() and COMMAND.readlink() == CURRENT / "bin/indexttsd"
 
 
-def remove_unfinished() -> None:
-    """What an installation that was broken off left."""
+def remove_unused() -> None:
+    """The versions before, what was refused, and what a broken-off installation left; 500 MB each."""
     for folder in PREFIX.glob("venv-*"):
-        if not record(folder):
+        if folder.resolve() != CURRENT.resolve() and not in_use(folder):
             shutil.rmtree(folder)
 
 
-def remove_others() -> None:
-    """The versions before."""
-    for folder in PREFIX.glob("venv-*"):
-        if folder.resolve() != CURRENT.resolve():
-            shutil.rmtree(folder)
+def in_use(environment: Path) -> bool:
+    """Whether a process runs on its Python, as a daemon that was not to be restarted does."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if command.read_bytes().startswith(bytes(environment) + b"/"):
+                return True
+    return False
 
 
 def record(environment: Path) -> dict[str, Any]:
@@ -229,12 +255,12 @@ def version() -> str:
 # --- Files, users, folders
 
 
-def put_files() -> None:
-    """Units, the user and the folders."""
-    for source, target in FILES.items():
-        put(target, source.read_text(encoding="utf-8"))
-    run("systemd-sysusers", str(FILES[SOURCE / "systemd/sysusers.d/indexttsd.conf"]))
-    run("systemd-tmpfiles", "--create", str(FILES[SOURCE / "systemd/tmpfiles.d/indexttsd.conf"]))
+def put_user_and_folders() -> None:
+    """The service's user, and the folders with their owners."""
+    put(USER_FILE, (SOURCE / "systemd/sysusers.d/indexttsd.conf").read_text(encoding="utf-8"))
+    put(FOLDERS_FILE, (SOURCE / "systemd/tmpfiles.d/indexttsd.conf").read_text(encoding="utf-8"))
+    run("systemd-sysusers", str(USER_FILE))
+    run("systemd-tmpfiles", "--create", str(FOLDERS_FILE))
 
 
 def put_config(environment: Path) -> None:
@@ -265,18 +291,40 @@ def replaced(pattern: str, text: str, config: str) -> str:
 
 
 def put_prompts() -> None:
-    """The sample recordings, where there are none at all: a daemon without any has no voice."""
+    """The sample recordings, where there are none at all: a daemon without any has no voice.
+
+    Root writes here into a folder of the service's user, who may plant links at any moment: none is followed.
+    """
     folder = DATA / "prompts"
-    if not any(folder.iterdir()):
-        for file in (SOURCE / "prompts").glob("*.wav"):
-            shutil.copyfile(file, folder / file.name)
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        print(f"left alone: {folder} is a link or no folder ({error.strerror}); no sample recordings were put there")
+        return
+    try:
+        if not os.listdir(opened):  # noqa: PTH208 - the opened folder, whatever its name now leads to
+            for file in (SOURCE / "prompts").glob("*.wav"):
+                copy_new(file, opened)
+    finally:
+        os.close(opened)
+
+
+def copy_new(file: Path, folder: int) -> None:
+    """Copy a file into an opened folder, unless something of that name is there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with contextlib.suppress(FileExistsError):
+        copy = os.open(file.name, flags, 0o644, dir_fd=folder)
+        with os.fdopen(copy, "wb") as stream:
+            stream.write(file.read_bytes())
 
 
 def put(file: Path, text: str) -> None:
     """Write a whole file or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
+    part.unlink(missing_ok=True)
+    with part.open("x", encoding="utf-8") as stream:
+        stream.write(text)
     part.chmod(0o644)
     part.replace(file)
 
@@ -302,21 +350,20 @@ def check_config(environment: Path) -> None:
         )
 
 
-def start(*, leave: bool) -> bool:
-    """Enable the service and start it anew, unless it is to be left alone; whether no daemon runs on older code."""
+def start(*, leave: bool) -> None:
+    """Enable the service and start it anew, unless it is to be left alone."""
     if not systemd_runs():
         print("systemd does not run here: the units are in place, but nothing was enabled or started")
-        return True
+        return
     run("systemctl", "daemon-reload")
     if leave:
         print("left as it was; to run what is installed now: systemctl enable indexttsd && systemctl restart indexttsd")
-        return False
+        return
     run("systemctl", "enable", "--quiet", "indexttsd.service")
     subprocess.run(["systemctl", "reset-failed", "indexttsd.service"], capture_output=True, check=False)
     if subprocess.run(["systemctl", "restart", "indexttsd.service"], check=False).returncode:
         subprocess.run(["journalctl", "-u", "indexttsd", "-n", "10", "-o", "cat", "--no-pager"], check=False)
         sys.exit("the service is installed, but it did not start; its last words are above (journalctl -u indexttsd)")
-    return True
 
 
 def systemd_runs() -> bool:
@@ -326,8 +373,21 @@ def systemd_runs() -> bool:
 
 def uninstall() -> None:
     """Stop the service and remove its code and units; what people made stays."""
-    subprocess.run(["systemctl", "disable", "--quiet", "--now", "indexttsd.socket", "indexttsd.service"], check=False)
-    for file in FILES.values():
+    if shutil.which("systemctl"):
+        names = ("indexttsd.socket", "indexttsd.service")
+        subprocess.run(["systemctl", "disable", "--quiet", "--now", *names], check=False)
+    elif systemd_runs():
+        sys.exit("systemctl is not found, so the service cannot be stopped; nothing was removed")
+    with alone():
+        remove_installed()
+    if systemd_runs():
+        run("systemctl", "daemon-reload")
+    print(KEPT)
+
+
+def remove_installed() -> None:
+    """Units, links and environments."""
+    for file in (*UNIT_FILES.values(), USER_FILE, FOLDERS_FILE):
         file.unlink(missing_ok=True)
     if command_is_ours():
         COMMAND.unlink()
@@ -336,9 +396,6 @@ def uninstall() -> None:
         shutil.rmtree(folder)
     with contextlib.suppress(OSError):  # gone already, or somebody keeps something there
         PREFIX.rmdir()
-    if systemd_runs():
-        run("systemctl", "daemon-reload")
-    print(KEPT)
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> None:
