@@ -195,8 +195,11 @@ def load(file: Path) -> Config:
         found = first_complaint(error, Config)
         raise _complaint(file, node, found.path, found.sentence) from None
     object.__setattr__(config, "_file", file)
-    _check_inbox(config)
-    _check_roots(config)
+    try:
+        _check_inbox(config)
+        _check_roots(config)
+    except RuntimeError as error:  # of Path.resolve
+        raise ConfigError(f"{file} names a link that leads to itself: {error}") from None
     return config
 
 

@@ -174,31 +174,34 @@ def owners(path: Path) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def turn_in(folder: Path) -> Iterator[None]:
-    """Be the only one who changes what a folder holds, of all who ask for their turn; the lock leaves no file behind.
+def turn_at(file: Path) -> Iterator[None]:
+    """Be the only one who makes or changes a file, of all who ask for their turn.
+
+    The lock is a file beside it that nobody else may open: a folder can be locked by whoever may read it.
 
     Raises:
-        ConfigError: the folder cannot be opened, or somebody else holds it for too long.
+        ConfigError: it cannot be opened, or another process holds it for too long.
     """
+    held = file.with_name(f".{file.name}.lock")
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(held, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"the folder {folder} cannot be used: {error.strerror}") from None
+        raise ConfigError(f"{file} cannot be changed: {held} cannot be opened: {error.strerror}") from None
     try:
-        _wait_for_turn(descriptor, folder)
+        _wait_for_turn(descriptor, held)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for_turn(descriptor: int, folder: Path) -> None:
+def _wait_for_turn(descriptor: int, held: Path) -> None:
     deadline = time.monotonic() + _TURN_PATIENCE
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise InUse(f"another program holds the folder {folder}; lsof {folder} tells which") from None
+                raise InUse(f"another program holds {held}; lsof {held} tells which") from None
             time.sleep(0.05)
         else:
             return

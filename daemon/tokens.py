@@ -124,7 +124,7 @@ def create(file: Path, name: str | None = None) -> tuple[Token, str]:
     """
     if name is not None and not _NAME.fullmatch(name):
         raise BadRequest(f"{name!r} is no name for a token; use up to 64 letters, digits, '.', '_' and '-'")
-    with files.turn_in(file.parent):
+    with files.turn_at(file):
         tokens = _own(file) or []
         taken = {token.name for token in tokens}
         if name in taken:
@@ -141,7 +141,7 @@ def revoke(file: Path, name: str) -> int:
     Raises:
         NotFound: it holds none of that name. ConfigError: it cannot be read or written.
     """
-    with files.turn_in(file.parent):
+    with files.turn_at(file):
         tokens = _own(file) or []
         left = [token for token in tokens if token.name != name]
         if len(left) == len(tokens):

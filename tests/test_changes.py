@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -183,6 +184,19 @@ def test_a_wrong_configuration_changes_nothing_at_all(live, systemd, text, sente
     assert live.get("/api/tts/tasks", Authorization=f"Bearer {secret}").status == 200
 
 
+def test_a_reload_reaches_the_rooms_whose_work_nobody_sees_at_once(tmp_path, monkeypatch):
+    live = LiveDaemon(tmp_path)
+    app = App(config.load(live.config))
+    live.write_config(retention={"tasks_days": 3, "min_free_mb": 7}, log={"level": "error"})
+    try:
+        app.reload()
+        assert (app._retention.config.tasks_days, app._space._min_free) == (3, 7 << 20)
+        assert logging.getLogger().level == logging.ERROR
+    finally:
+        app._stop([])
+        monkeypatch.undo()
+
+
 def test_a_wrong_file_of_tokens_keeps_the_configuration_back_too(live, systemd):
     (live.folder / "tokens").write_text("nonsense\n")
     rewrite(live, limits={"text_chars": 100})
@@ -303,19 +317,29 @@ def test_the_configuration_alone_is_checked_without_touching_a_folder(tmp_path):
     [
         ("limits: {queue: 0}", None, "line 1: 'limits.queue'"),
         ("", "nonsense", "line 1: not a token"),
-        ("server: {host: 0.0.0.0}", None, "line 1: server.host 0.0.0.0 is reachable from other machines"),
+        ("server: {host: no.such.host.invalid}", None, "line 1: server.host 'no.such.host.invalid' is no address"),
+        ("output: {roots: [loop]}", None, "names a link that leads to itself"),
         (f"server: {{unix_socket: /{'x' * 200}}}", None, "may have 107"),
         ("engine: {name: indextts-2}", None, "'engine.model_dir'"),
         ("engine: {name: tone, options: {delay: 1}}", None, "unknown key 'delay'"),
     ],
-    ids=["limit", "tokens", "strangers", "long name", "engine", "option"],
+    ids=["limit", "tokens", "no address", "loop", "long name", "engine", "option"],
 )
 def test_what_a_start_would_refuse_is_exit_78(tmp_path, text, held, sentence):
     (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "loop").symlink_to("loop")
     if held:
         (tmp_path / "tokens").write_text(held)
     ended = check(tmp_path)
     assert (ended.returncode, sentence in ended.stderr) == (78, True), ended.stderr
+
+
+def test_what_only_a_token_of_systemds_would_allow_is_advice(tmp_path):
+    """The command before a reload is not given the credentials of the service."""
+    (tmp_path / "config.yaml").write_text("server: {host: 0.0.0.0}")
+    ended = check(tmp_path)
+    assert ended.returncode == 0
+    assert "no daemon starts, unless systemd hands over a token: " in ended.stdout
 
 
 def test_it_looks_at_no_files(tmp_path):

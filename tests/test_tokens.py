@@ -248,7 +248,7 @@ def test_a_file_of_somebody_else_is_not_written_over(file):
 
 
 def test_a_missing_folder_is_a_sentence(tmp_path):
-    with pytest.raises(ConfigError, match=r"the folder .*none cannot be used: No such file"):
+    with pytest.raises(ConfigError, match=r"none/tokens cannot be changed: .* cannot be opened: No such file"):
         tokens.create(tmp_path / "none" / "tokens")
 
 
@@ -259,17 +259,22 @@ def test_many_at_once_lose_nothing_and_leave_nothing_behind(file):
     for thread in threads:
         thread.join()
     assert {token.name for token in tokens.read_file(file)} == {f"token-{n}" for n in range(1, 9)}
-    assert [each.name for each in file.parent.iterdir()] == ["tokens"]
+    assert {each.name for each in file.parent.iterdir()} == {"tokens", ".tokens.lock"}
 
 
-def test_whoever_holds_the_folder_for_ever_is_named(file, monkeypatch):
+def test_whoever_holds_the_file_for_ever_is_named_and_none_but_its_owner_may(file, monkeypatch):
     monkeypatch.setattr(files, "_TURN_PATIENCE", 0)
-    holder = os.open(file.parent, os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
-    with pytest.raises(InUse, match="another program holds the folder"):
-        tokens.create(file)
-    os.close(holder)
     tokens.create(file)
+    held = file.with_name(".tokens.lock")
+    assert held.stat().st_mode & 0o777 == 0o600
+    with held.open() as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(InUse, match=r"another program holds .*\.tokens\.lock"):
+            tokens.create(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as everybody may who can read it
+    tokens.create(file)
+    os.close(folder)
 
 
 # The commands

@@ -25,6 +25,9 @@ _SENTENCES = {
 #: Longest line between two chunks, and longest trailer behind the last, in bytes. waitress bounds neither, and looks
 #: through them from their beginning at every packet.
 _CHUNK_LINE, _CHUNK_TRAILER = 1024, 16 * 1024
+#: From so many bytes on, a quarter of what comes in chunks must be body: chunks of one byte cost the loop, which all
+#: clients share, a thousand times what they cost their sender.
+_CHUNKS_LOOKED_AT = 64 * 1024
 # waitress's own patterns for these two go back and forth over what they cannot match: one line of 16 KiB held the
 # server for a minute.
 _FIRST_LINE = re.compile(rb"[^ ]+ [^ ]+( HTTP/[0-9]\.[0-9])?")
@@ -115,9 +118,12 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     def _check_chunks(self) -> None:
         if not self.chunked:
             return
+        came, body = self.body_bytes_received, len(self.body_rcv)
         if len(self.body_rcv.control_line) > _CHUNK_LINE or len(self.body_rcv.trailer) > _CHUNK_TRAILER:
             self.error = BadRequest("a chunk's line or the trailer is too long")
-            self.completed = True
+        elif came > _CHUNKS_LOOKED_AT and body * 4 < came:
+            self.error = BadRequest("its chunks are too small")
+        self.completed = self.error is not None
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -178,6 +184,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         """Read on. The first byte of a request, and no blank line before it, makes us wait anew."""
         idle = self.request is None
+        if idle:
+            data = data.lstrip()  # waitress makes a request of every blank line, thousands of them in one packet
         taken: bool = super().received(data)
         if idle and self.request is not None:
             self._wait_anew()
@@ -187,7 +195,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Whether to read more; first, what came with the last request."""
         if self._reading.rest and not self.in_hand and not self.total_outbufs_len:
             rest, self._reading.rest = self._reading.rest, b""
-            self.received(rest)
+            try:
+                self.received(rest)
+            except Exception:  # noqa: BLE001 - of this client alone, as where its packets come in; told by the log
+                self.handle_error()
+                return False
         can_read: bool = super().readable()
         return can_read
 

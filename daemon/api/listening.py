@@ -132,7 +132,7 @@ def _addresses(config: ServerConfig) -> list[tuple[socket.AddressFamily, str]]:
 def _on_file(file: Path) -> socket.socket:
     if not file.parent.is_dir():
         raise ConfigError(f"cannot listen on server.unix_socket {file}: there is no folder {file.parent}; make it")
-    with files.turn_in(file.parent):  # or one that was just made, and is not listened on yet, would look stale
+    with files.turn_at(file):  # or one that was just made, and is not listened on yet, would look stale
         _remove_stale(file)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -33,7 +33,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     503: ("Unavailable", "The machine does not allow it for now, or the daemon cannot speak; `detail` says why."),
 }
 #: What any request may meet, before a route sees it or when one breaks.
-_ALWAYS = (400, 401, 403, 413, 431, 500, 501)
+_ALWAYS = (400, 401, 403, 413, 431, 500, 501, 503)
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
 }

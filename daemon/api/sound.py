@@ -33,7 +33,8 @@ class _Sending(io.BufferedReader):
 def send(file: io.BufferedReader, media_type: str) -> bottle.HTTPResponse:
     """The answer that carries `file`, which is no longer the caller's: whoever sends it closes it.
 
-    The server reads it as the client takes it, a part as well as the whole, and no thread waits for that.
+    The server's loop reads it as the client takes it, a part as well as the whole, and no thread waits for that. (The
+    loop itself does: a disk that stalls would stall every client.)
     """
     body = _Sending(file.detach())
     with contextlib.ExitStack() as undo:

@@ -13,7 +13,7 @@ from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import Finding
 from daemon.engines.weights import inspect, require
-from daemon.errors import BadRequest, EngineUnavailable
+from daemon.errors import BadRequest, ConfigError, EngineUnavailable
 from daemon.inbox.looks import is_ignored, is_json, read_dropped
 from daemon.intake import Intake
 from daemon.offspring import how_it_ended
@@ -31,7 +31,7 @@ def of_configuration(config: Config) -> Iterator[Finding]:
         ConfigError: what also keeps the daemon from starting; the findings before it have been given.
     """
     yield Finding("configuration", True, str(config.file))
-    yield _door(config)
+    yield _door(config, more_tokens=True)
     premises.engine_spec(config)
 
 
@@ -54,14 +54,23 @@ def of_installation(config: Config) -> Iterator[Finding]:
     yield _engine(config)
 
 
-def _door(config: Config) -> Finding:
-    tokens, place = address.look(config), address.shown(config)
+def _door(config: Config, *, more_tokens: bool = False) -> Finding:
+    tokens, place = address.look(config, more_tokens=more_tokens), address.shown(config)
     if not tokens.needed:
-        return Finding("HTTP door", True, f"{place}; whoever reaches it may ask, for there are no tokens")
+        told = f"{place}; whoever reaches it may ask, for there are no tokens"
+        return Finding("HTTP door", True, told, tuple(_strangers(config)))
     if not len(tokens):
         advice = "make a token with: indexttsd token new"
         return Finding("HTTP door", True, f"{place}; a token is needed, and there is none: nobody gets in", (advice,))
     return Finding("HTTP door", True, f"{place}; every request needs a token, of which there are {len(tokens)}")
+
+
+def _strangers(config: Config) -> Iterator[str]:
+    """What a start would say, if it knows no more tokens than we do."""
+    try:
+        address.look(config)
+    except ConfigError as error:
+        yield f"no daemon starts, unless systemd hands over a token: {error}"
 
 
 def _weights(config: Config) -> Iterator[Finding]:

@@ -6,10 +6,13 @@ import json
 import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from daemon.api import channel
 from tests.api_door import Door, exchange, http
 from tests.attacks.crowd import Crowd, Running, is_gone, seconds
 from tests.live import PATIENCE, until
@@ -110,6 +113,46 @@ def test_polls_are_answered_while_every_change_waits():
         go_on.set()
         for line in crowd.lines:
             until(lambda line=line: is_gone(line), "an answer for everybody")
+
+
+def test_blank_lines_do_not_make_a_request_each(monkeypatch):
+    """The loop that makes them serves everybody: two hundred clients who sent nothing else held it for seconds."""
+    made = []
+    first = channel._Parser.__init__
+    monkeypatch.setattr(channel._Parser, "__init__", lambda *args: (made.append(1), first(*args))[1])
+    with Running(hello) as running:
+        answer = exchange(running.port, b"\r\n" * 200_000 + http("GET /"))
+    assert answer.endswith(b"hello")
+    assert len(made) < 10
+
+
+def test_chunks_of_a_byte_each_are_refused():
+    with Running(hello) as running:
+        answer = exchange(running.port, http("POST /", "Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 50_000)
+    assert b" 400 " in answer
+    assert b"its chunks are too small" in answer
+
+
+def test_what_breaks_in_a_request_sent_ahead_breaks_that_client_alone(monkeypatch):
+    with Running(hello) as running:
+        parse = channel._Parser.parse_header
+
+        def broken(parser, header):
+            if b"/second" in header:
+                raise MemoryError
+            parse(parser, header)
+
+        monkeypatch.setattr(channel._Parser, "parse_header", broken)
+        both = http("GET /").replace(b"Connection: close\r\n", b"") + http("GET /second")
+        assert b"hello" in exchange(running.port, both)
+        assert good(running).endswith(b"hello")
+
+
+def test_where_fewer_descriptors_are_allowed_there_are_fewer_connections():
+    ask = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000)); "
+    ask += "from daemon.api.server import _room_for; print(_room_for(2000), resource.getrlimit(resource.RLIMIT_NOFILE))"
+    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "372 (1000, 1000)"
 
 
 # How long who is waited for
