@@ -10,6 +10,7 @@ import pytest
 
 from tests.live import until
 from tests.reliability import hanging
+from tests.systemd.probe import AS_ROOT
 from tests.systemd.service import CONFIG, DATA
 
 LONG = "One sentence that is spoken for a while. " * 20
@@ -132,36 +133,50 @@ def test_a_reload_of_a_wrong_configuration_is_refused_and_the_daemon_goes_on(ser
     assert service.answers("/health")
 
 
-def test_the_sandbox_lets_it_write_and_connect_only_where_it_should(service):
+@pytest.fixture
+def wide_open(service):
+    """A machine where all that the probe tries is open to the service's user, but for the sandbox."""
     shell = service.machine.shell
-    shell("ip address add 192.0.2.1/32 dev lo; chmod 777 /srv")
+    folders = "/etc/open /opt/indexttsd/open /srv/open"
+    files = "/dev/others /dev/shm/others /dev/mqueue/others"
+    shell(f"chmod 755 /home/alice; install -d -m 777 {folders}; mkdir -p /dev/mqueue; touch {files}")
+    shell(f"install -m 4755 $(readlink -f /opt/indexttsd/venv/bin/python) {AS_ROOT}")
+    shell("ip address add 192.0.2.1/32 dev lo")
     listen = 'import socket, time; s = socket.create_server(("0.0.0.0", 9000)); time.sleep(600)'
     shell(f"systemd-run --quiet --unit=probed /usr/bin/python3 -c '{listen}'")
     outside = 'import socket; socket.create_connection(("192.0.2.1", 9000), timeout=5)'
     reached = ("/usr/bin/python3", "-c", outside)
-    until(
-        lambda: service.machine.run(*reached, check=False).returncode == 0,
-        "reachable from outside",
-        pause=0.1,
-    )
-    service.drop_in("test.conf", "[Service]\nExecStartPre=/opt/indexttsd/venv/bin/python /host/probe.py\n")
+    until(lambda: service.machine.run(*reached, check=False).returncode == 0, "reachable from outside", pause=0.1)
+    yield
+    shell(f"systemctl stop probed; ip address del 192.0.2.1/32 dev lo; rm -r {files} {AS_ROOT} {folders}")
+
+
+def test_the_sandbox_lets_it_write_and_connect_only_where_it_should(service, wide_open):
+    def probed(said):
+        return json.loads(said.partition("PROBE ")[2].partition("\n")[0])
+
+    command = "/opt/indexttsd/venv/bin/python /host/probe.py"
+    without = probed(service.machine.shell(command, user="indexttsd"))
+    assert {key for key, told in without.items() if told != "done"} == set()  # or its refusal would prove nothing
+    service.drop_in("test.conf", f"[Service]\nExecStartPre={command}\n")
     service.restart()
-    shell("systemctl stop probed; ip address del 192.0.2.1/32 dev lo; chmod 755 /srv")
-    found = json.loads(service.journal().partition("PROBE ")[2].partition("\n")[0])
-    assert found == {
+    assert probed(service.journal()) == {
         "write below the state": "done",
         "write to /etc": "EROFS",
-        "write its own code": "EROFS",
+        "write beside its own code": "EROFS",
         "write to /srv": "EROFS",
+        "write to /run/lock": "EROFS",
+        "see everybody's shared memory": "ENOENT",
+        "see everybody's message queues": "ENOENT",
+        "see a device": "ENOENT",
         "look into a home": "EACCES",
-        "see the memory device": "ENOENT",
+        "see other processes": "ENOENT",
         "connect to loopback": "done",
         "connect elsewhere": "TIMEOUT",
         "become root": "EPERM",
-        "make a namespace": "EPERM",
-        "see other processes": "ENOENT",
         "open a raw socket": "EPERM",
         "open a packet socket": "EAFNOSUPPORT",
+        "make a namespace": "EPERM",
     }
 
 
@@ -221,12 +236,27 @@ def test_without_a_network_it_answers_the_group_on_a_socket_file_alone(service):
     service.machine.run("systemctl", "restart", "indexttsd")
     assert service.ask("GET", "/health", place=place, user="alice") == (200, {"status": "ok"})
     assert not service.answers("/health", place=place, user="bob")
-    assert not service.answers("/health")
     listed = service.machine.run("runuser", "-u", "alice", "--", "indexttsd", "prompts")
     assert "female_zh.wav" in listed.stdout
-    inside = service.machine.run("nsenter", "--target", str(service.pid), "--net", "ip", "-brief", "address")
-    assert "127.0.0.1" not in inside.stdout or "lo" in inside.stdout
-    assert len(inside.stdout.splitlines()) == 1
+    assert service.machine.shell(f"readlink /proc/{service.pid}/ns/net") != service.machine.shell(
+        "readlink /proc/1/ns/net"
+    )
+
+
+def test_a_socket_file_that_systemd_holds_outlives_the_daemon(service):
+    place, drop_ins = "/run/indexttsd/http.sock", "/etc/systemd/system/indexttsd.socket.d"
+    service.use("unix-socket.conf")
+    service.configure(server={"unix_socket": place})
+    service.machine.write(f"{drop_ins}/file.conf", f"[Socket]\nListenStream=\nListenStream={place}\n")
+    shell = service.machine.shell
+    shell("systemctl daemon-reload; systemctl stop indexttsd; systemctl start indexttsd.socket indexttsd.service")
+    try:
+        for _ in range(2):
+            assert service.ask("GET", "/health", place=place, user="alice") == (200, {"status": "ok"})
+            service.machine.run("systemctl", "restart", "indexttsd")
+        assert service.ask("GET", "/health", place=place, user="alice") == (200, {"status": "ok"})
+    finally:
+        shell(f"systemctl stop indexttsd.socket indexttsd.service; rm -r {drop_ins}")
 
 
 def test_the_drop_in_for_gpus_starts_on_a_machine_without_one(service):
