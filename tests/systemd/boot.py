@@ -17,6 +17,7 @@ from tests.live import until
 
 _INSIDE = Path(__file__).with_name("inside.sh")
 _TOOLS = ("unshare", "setpriv", "nsenter", "mount", "pivot_root", "ip", "systemctl", "journalctl")
+_NAMESPACES = "--mount --pid --uts --ipc --net --cgroup --fork --kill-child=SIGKILL"
 _SYSTEMD = Path("/lib/systemd/systemd")
 
 
@@ -30,6 +31,9 @@ def obstacle() -> str | None:
         return f"there is no {_SYSTEMD}"
     if _cgroups() is None:
         return "booting a systemd needs a cgroup2 mount that can be written to"
+    tried = subprocess.run(["unshare", *_NAMESPACES.split(), "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        return f"booting a systemd needs namespaces, and they are not to be had: {tried.stderr.strip()}"
     return None
 
 
@@ -136,9 +140,9 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The shell joins its own control group before it makes the namespaces: a cgroup namespace takes for its root the group
 # its maker is in, and without that systemd would meet the host's groups. Killed tests take their machine along.
-_UP = """
+_UP = f"""
 set -e
 mkdir "$1"
 echo $$ > "$1/cgroup.procs"
-exec setpriv --pdeathsig KILL unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child=SIGKILL "$2" "$3"
+exec setpriv --pdeathsig KILL unshare {_NAMESPACES} "$2" "$3"
 """
