@@ -373,12 +373,13 @@ def systemd_runs() -> bool:
 
 def uninstall() -> None:
     """Stop the service and remove its code and units; what people made stays."""
-    if shutil.which("systemctl"):
-        names = ("indexttsd.socket", "indexttsd.service")
-        subprocess.run(["systemctl", "disable", "--quiet", "--now", *names], check=False)
-    elif systemd_runs():
+    controlled = shutil.which("systemctl") is not None
+    if systemd_runs() and not controlled:
         sys.exit("systemctl is not found, so the service cannot be stopped; nothing was removed")
     with alone():
+        if controlled:
+            names = ("indexttsd.socket", "indexttsd.service")
+            subprocess.run(["systemctl", "disable", "--quiet", "--now", *names], check=False)
         remove_installed()
     if systemd_runs():
         run("systemctl", "daemon-reload")
