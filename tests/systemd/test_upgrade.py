@@ -17,7 +17,7 @@ def test_the_installation_says_what_it_did_and_can_be_used(service):
     assert f"configured by {CONFIG}" in service.said_at_install
     assert service.show("UnitFileState") == "enabled"
     assert "pass" in shell("indexttsd prompts && echo pass", user="alice")
-    assert shell(f"stat -c '%a %U %G' {DATA}/inbox").split() == ["2770", "indexttsd", "indexttsd"]
+    assert shell(f"stat -c '%a %U %G' {DATA}/inbox").split() == ["3770", "indexttsd", "indexttsd"]
     assert shell(f"ls {DATA}/prompts").split() == ["female_en.wav", "female_zh.wav", "male_zh.wav"]
     assert shell("find /opt/indexttsd -user indexttsd -o -perm -o+w ! -type l") == ""  # it cannot change its own code
     assert "build" not in shell("ls /host/checkout")  # nothing of root's is left in the checkout
