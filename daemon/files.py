@@ -80,7 +80,17 @@ def make_own(folder: Path) -> None:
     Raises:
         OSError: it cannot be made, or a link has its name: whoever put that there chose what we would move and remove.
     """
+    refuse_link(folder)
     folder.mkdir(exist_ok=True)
+    refuse_link(folder)
+
+
+def refuse_link(folder: Path) -> None:
+    """See that no link has the name of a folder that is ours alone; it may be missing.
+
+    Raises:
+        OSError: a link has its name.
+    """
     if folder.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a symbolic link and must be a folder", str(folder))
 
@@ -112,16 +122,17 @@ def _or_none(folder: int) -> int | None:
 
 
 def lock(file: Path, what: str) -> int:
-    """Hold `file` locked until the returned descriptor is closed or this process ends.
+    """Hold `file` locked until the returned descriptor is closed or this process ends. A link is not followed.
 
     Raises:
         InUse: another process holds it; `what` names what it guards.
         ConfigError: it cannot be locked at all.
     """
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     except OSError as error:
-        raise ConfigError(f"{what} cannot be used: {file} cannot be opened: {error.strerror}") from None
+        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise ConfigError(f"{what} cannot be used: {file} cannot be opened: {why}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

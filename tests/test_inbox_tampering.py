@@ -30,20 +30,60 @@ def test_a_removed_folder_of_what_ended_is_made_again_and_keeps_nothing_waiting(
 
 
 @pytest.mark.parametrize("leads_to", ["elsewhere", "nowhere"])
-def test_a_link_in_the_place_of_done_gets_nothing_and_keeps_only_its_own_files_waiting(room, leads_to):
+@pytest.mark.parametrize("name", [".claimed", "done", "failed"])
+def test_nothing_is_moved_while_a_link_is_in_the_place_of_one_of_our_folders(room, name, leads_to):
     (room.folder.parent / "elsewhere").mkdir()
+    (room.folder.parent / "elsewhere/stranger.json").write_text("{}")
+    room.drop("good.json", {"text": "good"})
+    room.drop("bad.json", {"text": "bad"})
+    room.inbox.scan()
+    room.finish(failing="bad")
+    (room.folder / name).rename(room.folder.parent / "kept")
+    (room.folder / name).symlink_to(room.folder.parent / leads_to)
+    room.drop("next.json", {"text": "c"})
+    room.inbox.look()
+    assert f"{name} is a symbolic link and must be a folder" in room.troubles.sentences()[0]
+    assert [file.name for file in (room.folder.parent / "elsewhere").iterdir()] == ["stranger.json"]
+    assert "next.json" in room.lying()
+    (room.folder / name).unlink()
+    (room.folder.parent / "kept").rename(room.folder / name)
+    room.inbox.look()
+    assert room.troubles.sentences() == []
+    assert room.lying("done") == ["good.json", "good.json.result.json"]
+    assert room.lying("failed") == ["bad.json", "bad.json.error.json"]
+    assert room.statuses()["pending"] == 1
+
+
+def test_a_link_to_a_folder_with_a_link_to_our_lock_is_not_our_folder(room):
+    theirs = room.folder.parent / "theirs"
+    theirs.mkdir()
+    (room.folder / ".claimed").rename(room.folder / ".real")
+    (theirs / ".lock").hardlink_to(room.folder / ".real/.lock")
+    (room.folder / ".claimed").symlink_to(theirs)
     room.drop("x.json", {"text": "a"})
-    room.inbox.scan()
-    (room.folder / "done").rmdir()
-    (room.folder / "done").symlink_to(room.folder.parent / leads_to)
-    room.finish()
-    room.drop("y.json", {"text": "b"})
-    room.inbox.scan()
-    assert room.statuses() == {"pending": 1, "processing": 0, "completed": 1, "failed": 0}
-    assert list((room.folder.parent / "elsewhere").iterdir()) == []
-    (room.folder / "done").unlink()
-    room.inbox.scan()
-    assert room.lying("done") == ["x.json", "x.json.result.json"]
+    room.inbox.look()
+    assert ".claimed is a symbolic link and must be a folder" in room.troubles.sentences()[0]
+    assert [file.name for file in theirs.iterdir()] == [".lock"]
+    assert "x.json" in room.lying()
+
+
+@pytest.mark.parametrize("target", ["lock", "kept", "nowhere"])
+def test_a_link_in_the_place_of_the_lock_is_refused_and_makes_no_file(room, target):
+    lock, outside = room.folder / ".claimed/.lock", room.folder.parent / target
+    if target == "lock":
+        outside.write_text("of another daemon's state")
+    if target == "kept":
+        lock.rename(outside)
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(outside)
+    room.drop("x.json", {"text": "a"})
+    room.inbox.look()
+    assert ".lock cannot be opened: it is a symbolic link" in room.troubles.sentences()[0]
+    assert outside.exists() == (target != "nowhere")
+    assert room.lying() == ["x.json"]
+    lock.unlink()
+    room.inbox.look()
+    assert room.statuses()["pending"] == 1
 
 
 def test_a_link_in_the_place_of_claimed_is_not_followed_by_an_inbox_that_takes_files_for_strangers(room, caplog):

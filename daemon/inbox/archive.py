@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from daemon import strict_json
-from daemon.files import make_own, rename_new, to_disk
+from daemon.files import make_own, refuse_link, rename_new, to_disk
 
 #: Longest file name that is kept whole, in bytes; longer ones are shortened so that the note's name fits too.
 _NAME_BYTES = 200
@@ -44,6 +44,14 @@ class Archive:
             litter = [Path(entry.path) for entry in ours if entry.is_file(follow_symlinks=False)]
         for path in litter:
             path.unlink()
+
+    def check(self) -> None:
+        """See that nobody put a link in the folder's place.
+
+        Raises:
+            OSError: somebody did.
+        """
+        refuse_link(self.folder)
 
     def free_name(self, name: str) -> str:
         """`name`, shortened if need be, or with -2, -3 ... when it or its note is taken."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import ConfigError
 from daemon.files import lock, make_own, rename_new, to_disk
+from daemon.inbox import sticky
 from daemon.space import trouble
 
 _NAME = re.compile(r"(?P<uid>[0-9a-f]{32})(?P<refused>-refused)?--(?P<name>.+)", re.DOTALL)
@@ -52,15 +54,18 @@ class Claimed:
         self.unread: dict[str, Taken] = {}
 
     def is_ours(self) -> bool:
-        """Whether the lock we hold is still the one in the folder: somebody may have removed the whole inbox."""
+        """Whether the lock we hold is still the one in the folder: somebody may have removed the whole inbox.
+
+        A link is followed neither in the folder's place nor in the lock's: it may lead to our lock among other files.
+        """
         if self._lock is None:
             return False
         try:
-            there = self._lock_file.stat()
+            folder, there = self.folder.lstat(), self._lock_file.lstat()
         except FileNotFoundError:
             return False
         try:
-            return os.path.samestat(os.fstat(self._lock), there)
+            return stat.S_ISDIR(folder.st_mode) and os.path.samestat(os.fstat(self._lock), there)
         except OSError:  # it was on a file system that is gone, and another is mounted there now
             return False
 
@@ -72,10 +77,19 @@ class Claimed:
             OSError: it cannot be made.
         """
         self.release()
+        sticky.protect(self._inbox)
         make_own(self.folder)
-        self._lock_file.touch()  # a full disk is no reason to end, as a lock that cannot be had is
+        self._make_lock_file()
         self._lock = lock(self._lock_file, f"the inbox {self._inbox}")
         self.unread = {taken.uid: taken for taken in self._files()}
+
+    def _make_lock_file(self) -> None:
+        """A full disk is no reason to end, as a lock that cannot be had is: only what may pass is raised here."""
+        try:
+            os.close(os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640))
+        except OSError as error:
+            if trouble(error, ""):
+                raise
 
     def check_moves(self, *archives: Path) -> None:
         """See that files can be moved in and out.

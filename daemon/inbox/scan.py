@@ -143,6 +143,8 @@ class Inbox:
             MachineTrouble: nothing can be taken or put away for now.
         """
         moved = self._own()
+        self._done.check()
+        self._failed.check()
         moved |= self._wire.ensure()
         self._reading.forget_known()
         self._read()
