@@ -151,12 +151,14 @@ class App:
         """Feed the watchdog while all rooms live, and reload when asked to, until the daemon is to end."""
         pause = (watchdog_seconds() or _WATCH_SECONDS) / 4
         while True:
-            call = None
+            calls = set()
             with contextlib.suppress(queue.Empty):
-                call = self._calls.get(timeout=pause)
-            if call is _Call.END:
+                calls.add(self._calls.get(timeout=pause))
+                while True:  # a thousand calls for a reload are one
+                    calls.add(self._calls.get_nowait())
+            if _Call.END in calls:
                 return
-            if call is _Call.RELOAD:
+            if calls:
                 self.reload()
             self._feed()
 

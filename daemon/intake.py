@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from daemon import strict_json
 from daemon.config import LimitsConfig
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSpec
-from daemon.errors import BadRequest
+from daemon.errors import BadRequest, QueueFull
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.schema import first_complaint, without_nulls
@@ -25,6 +25,7 @@ from daemon.tasks import MAX_SEED, BatchRequest, NewTask, Receipt, TaskRequest
 
 #: Of an idempotency key, in characters.
 LONGEST_KEY = 255
+_MOST_KEYS = 100
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -83,7 +84,7 @@ class Intake:
         if not isinstance(body, dict):
             raise BadRequest("the body must be one JSON object")
         order = self._order(body, BatchRequest if batch else TaskRequest, None, key)
-        return self._ledger().submit([self._accepted(order)], self.limits.queue)[0]
+        return self._ledger().submit([self._accepted(order, self._require_room)], self.limits.queue)[0]
 
     def submit_drop(self, data: bytes, uid: str, name: str) -> list[Receipt]:
         """Accept a dropped file's content, all of it or nothing.
@@ -118,9 +119,17 @@ class Intake:
         """Whether the queue takes so many more dropped files, of one task each."""
         return self._ledger().room(self.limits.queue + 1 - files) and not (self._space and self._space.shortage())
 
-    def _accepted(self, order: _Order) -> NewTask | Receipt:
+    def _accepted(self, order: _Order, may_be_new: Callable[[], None] = lambda: None) -> NewTask | Receipt:
         """A known idempotency key is answered from the ledger, whatever became of prompt, folder and limits since."""
-        return self._ledger().replayed(order.key, order.body_hash, order.index) or self._new_task(order)
+        if known := self._ledger().replayed(order.key, order.body_hash, order.index):
+            return known
+        may_be_new()
+        return self._new_task(order)
+
+    def _require_room(self) -> None:
+        """Asked before a folder is made, too: who is refused leaves none behind."""
+        if not self._ledger().room(self.limits.queue):
+            raise QueueFull(f"{self.limits.queue} tasks are waiting already (limits.queue); try again later")
 
     def _ledger(self) -> Store:
         if self._store is None:
@@ -132,6 +141,8 @@ class Intake:
         if isinstance(content, list):
             if not content:
                 raise BadRequest("the array is empty; put at least one object into it")
+            if len(content) > self.limits.queue:  # it is taken whole, and holds up everybody meanwhile
+                raise BadRequest(f"an array of {len(content)} tasks is too large; limits.queue is {self.limits.queue}")
             return [self._dropped(item, name, index) for index, item in enumerate(content)]
         return [self._dropped(content, name, None)]
 
@@ -157,6 +168,7 @@ class Intake:
         defaults: Mapping[str, Any] | None = None,
     ) -> _Order:
         try:
+            self._check_counts(body)
             checked_key = _idempotency_key(key)
             request = _validated(model, {**(defaults or {}), **without_nulls(dict(body), model)})
         except BadRequest as error:
@@ -166,10 +178,16 @@ class Intake:
         folder_given = not (defaults or {}).keys() - given.keys()
         return _Order(request, index, checked_key, hashlib.sha256(asked).hexdigest(), folder_given)
 
+    def _check_counts(self, body: Mapping[str, Any]) -> None:
+        """Before anything looks at each key: for every wrong one an error is made, and only the first is told."""
+        for what, table in {"the request": body, "'options'": body.get("options")}.items():
+            if isinstance(table, dict) and len(table) > _MOST_KEYS:
+                raise BadRequest(f"{what} has {len(table)} keys; at most {_MOST_KEYS} make sense")
+        files, most = body.get("speeches"), self.limits.batch_files
+        if isinstance(files, dict) and len(files) > most:
+            raise BadRequest(f"a batch of {len(files)} files is too large; limits.batch_files allows {most}")
+
     def _check_texts(self, request: TaskRequest | BatchRequest) -> None:
-        files, most = len(request.texts), self.limits.batch_files
-        if files > most:
-            raise BadRequest(f"a batch of {files} files is too large; limits.batch_files allows {most}")
         limit = self.limits.text_chars
         longest = max(map(len, request.texts.values()))
         if longest > limit:

@@ -20,6 +20,8 @@ from daemon.space import trouble
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
 _NAME_BYTES = 255
 _PATH_BYTES = 4096 - _NAME_BYTES - 2
+#: A path of 4 KB may have two thousand parts, each of them a folder to be made.
+_MOST_PARTS = 64
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 #: What is no regular file must not keep us waiting.
@@ -196,11 +198,17 @@ class Draft:
         except OSError:
             return False
         with file:
+            if os.fstat(file.fileno()).st_size > self._likely_size():  # somebody else's, and perhaps without end
+                return False
             if hashlib.file_digest(file, "sha256").hexdigest() not in (digest, earlier):
                 return False
             os.fsync(file.fileno())  # that try may have died between the rename and the folder's fsync
         os.fsync(self._folder)
         return True
+
+    def _likely_size(self) -> int:
+        """No try at the same text came out larger than this, in bytes."""
+        return 16 * os.fstat(self.file.fileno()).st_size + (16 << 20)
 
     def publish(self, name: str, *, overwrite: bool) -> None:
         """Let the file appear under its final name.
@@ -230,6 +238,8 @@ def _path_fault(path: str) -> str | None:
         return "holds a control character, a backslash or a sign that is not UTF-8"
     if len(path.encode()) > _PATH_BYTES:
         return f"is longer than {_PATH_BYTES} bytes"
+    if len(Path(path).parts) > _MOST_PARTS:
+        return f"is nested more than {_MOST_PARTS} folders deep"
     for part in Path(path).parts:
         if part.startswith("~"):
             return f"has the part {part!r}; '~' is not expanded here, so give the folder's real name"

@@ -132,6 +132,26 @@ def test_a_full_queue_refuses_what_is_new_but_knows_what_it_has(counter):
     assert counter.intake.has_room()
 
 
+def test_who_finds_the_queue_full_leaves_no_folder(counter):
+    counter.single()
+    with pytest.raises(QueueFull):
+        counter.single(counter.made(queue=1), output_path="refused/for/now")
+    assert not (counter.root / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({f"k{n}": 1 for n in range(101)}, "the request has 103 keys"),
+        ({"options": {f"k{n}": 1 for n in range(101)}}, "'options' has 101 keys"),
+    ],
+    ids=["of ours", "of the engine's"],
+)
+def test_a_crowd_of_keys_is_refused_before_each_is_looked_at(counter, more, words):
+    with pytest.raises(BadRequest, match=words):
+        counter.single(**more)
+
+
 # Names of a batch's files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from daemon.config import LimitsConfig
@@ -67,6 +69,14 @@ def test_names_promised_twice_in_one_array_are_refused(counter):
 def test_an_empty_array_is_refused(counter):
     with pytest.raises(BadRequest, match="the array is empty"):
         counter.drop([])
+
+
+def test_an_array_longer_than_the_queue_is_refused(counter):
+    item = {"text": "a", "output_path": "x"}
+    intake = counter.made(queue=2)
+    with pytest.raises(BadRequest, match=r"an array of 3 tasks is too large; limits\.queue is 2"):
+        intake.submit_drop(json.dumps([item] * 3).encode(), "uid-long", "long.json")
+    assert len(intake.submit_drop(json.dumps([item] * 2).encode(), "uid-fits", "fits.json")) == 2
 
 
 def test_broken_json_is_located(counter):

@@ -93,6 +93,7 @@ def test_the_refusal_is_the_same_whether_or_not_the_path_exists(outputs, tmp_pat
         ("a\\b", "backslash"),
         ("a\ud800", "not UTF-8"),
         ("n" * 256, "longer than 255 bytes"),
+        ("n/" * 65, "nested more than 64 folders deep"),
         ("好" * 86, "longer than 255 bytes"),
         ("a/" * 5000, "bytes"),
     ],

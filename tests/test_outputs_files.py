@@ -95,6 +95,14 @@ def test_a_pipe_in_the_way_is_neither_read_nor_replaced(outputs, root):
         publish(outputs, root, "x.wav", own="0" * 64)
 
 
+@pytest.mark.timeout(60)  # to read it whole would take hours
+def test_a_file_without_end_in_the_way_is_not_read(outputs, root):
+    with (root / "x.wav").open("wb") as endless:
+        endless.truncate(8 << 40)
+    with pytest.raises(SpeechFailed, match="not this task's"):
+        publish(outputs, root, "x.wav", own="0" * 64)
+
+
 def test_an_earlier_try_whose_file_was_removed_publishes_anew(outputs, root):
     publish(outputs, root, "x.wav", b"second", own="0" * 64)
     assert (root / "x.wav").read_bytes() == b"second"

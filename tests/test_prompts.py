@@ -133,6 +133,16 @@ def test_the_hash_is_of_the_content(folder):
     assert content_hash(folder / "a.wav") == hashlib.sha256(b"a.wav").hexdigest()
 
 
+@pytest.mark.timeout(60)
+def test_what_is_no_file_or_without_end_is_not_read(folder):
+    os.mkfifo(folder / "pipe.wav")
+    with (folder / "endless.wav").open("wb") as endless:
+        endless.truncate(8 << 40)
+    for name in ("pipe.wav", "endless.wav"):
+        with pytest.raises(SpeechFailed, match=f"'{name}' cannot be used: it is no file, or larger than 1 GB"):
+            content_hash(folder / name)
+
+
 def test_a_prompt_that_goes_before_it_is_read_fails_the_speech_with_a_sentence(folder):
     with pytest.raises(SpeechFailed, match=r"'a\.wav' cannot be read: No such file"):
         content_hash(folder / "a.wav")

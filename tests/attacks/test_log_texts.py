@@ -40,7 +40,14 @@ def refused(daemon):
         assert answer.status == 400
         yield answer.detail
     for number, broken in enumerate(
-        (f'{{"text": "{SECRET}", }}', f'["{SECRET}"]', f'[{{"text": "{SECRET}", "seed": "x"}}]', f'"{SECRET}')
+        (
+            f'{{"text": "{SECRET}", }}',
+            f'["{SECRET}"]',
+            f'[{{"text": "{SECRET}", "seed": "x"}}]',
+            f'"{SECRET}',
+            f'{{"speeches": {{"{SECRET}": "a.wav"}}}}',
+            f'{{"text": "a", "prompt_path": "{SECRET}"}}',
+        )
     ):
         daemon.drop(f"broken-{number}.json", broken.encode())
         yield json.dumps(daemon.note(f"failed/broken-{number}.json.error.json"))
