@@ -19,6 +19,8 @@ PLAIN_MODE: Literal["普通推理"] = "普通推理"
 #: Segments of many tasks and voices may share one engine call.
 BATCH_MODE: Literal["批次推理"] = "批次推理"
 MAX_SEED = 2**32 - 1
+#: How many errors of a batch a list shows: a page holds up to 1000 batches. The batch itself shows all.
+LISTED_ERRORS = 100
 
 
 class State(StrEnum):
@@ -221,7 +223,7 @@ class Task:
     process_time: float
     audio_seconds: float
     queue_position: int | None
-    failures: tuple[tuple[str, str], ...]
+    failures: tuple[tuple[str, str], ...]  # (file name, error); in a list the first LISTED_ERRORS
 
     @property
     def task_id(self) -> str:

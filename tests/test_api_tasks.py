@@ -206,6 +206,15 @@ def test_a_wrong_question_is_refused(unchanging, query):
     assert answer.detail
 
 
+def test_the_list_shows_the_first_100_errors_of_a_batch(door):
+    batch = door.submit_batch({f"{index}.wav": "a" for index in range(101)})
+    door.delete(f"{TASKS}/{batch}")
+    [listed] = door.get(TASKS).json["tasks"]
+    errors = door.view(batch)["errors"]
+    assert len(errors) == listed["total_files"] == 101
+    assert listed["errors"] == errors[:100]
+
+
 def test_the_largest_page_is_1000(unchanging):
     assert ids(unchanging.get(f"{TASKS}?limit=1000")) == [unchanging.known]
 

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 from daemon.config import LimitsConfig
 from daemon.host import HostState
 from daemon.intake import LONGEST_KEY
-from daemon.tasks import MAX_SEED
+from daemon.tasks import LISTED_ERRORS, MAX_SEED
 
 Schema = dict[str, Any]
 
@@ -123,12 +123,17 @@ class BatchView(_View):
     total_files: Annotated[int, Field(ge=1)]
     processed_files: _Count
     """Those that were made."""
-    errors: NotRequired[Annotated[list[FileError], Field(min_length=1)]]
+    errors: NotRequired[
+        Annotated[
+            list[FileError],
+            Field(min_length=1, description=f"In the batch's order; in a list the first {LISTED_ERRORS}."),
+        ]
+    ]
 
 
 @_exact
 class TaskPage(TypedDict):
-    """Tasks and batches, newest first."""
+    """Tasks and batches, newest first. Of a batch's many `errors` only the first; the batch itself shows all."""
 
     tasks: list[TaskView | BatchView]
     next: _Id | None

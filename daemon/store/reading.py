@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, func, literal_column, select, text
 
 from daemon.store.schema import drop_tasks, speeches, tasks
-from daemon.tasks import STATUS_OF, State, Task
+from daemon.tasks import LISTED_ERRORS, STATUS_OF, State, Task
 
 
 def _summed(select_tasks: Select[Any]) -> Select[Any]:
@@ -53,13 +53,13 @@ def one(connection: Connection, row: int) -> Task | None:
 
 
 def page(connection: Connection, states: Iterable[State] | None, limit: int, before: int | None) -> list[Task]:
-    """At most `limit` tasks in these states, newest first, of rows below `before`."""
+    """At most `limit` tasks in these states, newest first, of rows below `before`; LISTED_ERRORS failures of each."""
     chosen = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
     if states is not None:
         chosen = chosen.where(tasks.c.state.in_(tuple(states)))
     if before is not None:
         chosen = chosen.where(tasks.c.id < before)
-    return _tasks(connection, connection.execute(_summed(chosen)).all())
+    return _tasks(connection, connection.execute(_summed(chosen)).all(), LISTED_ERRORS)
 
 
 def of_drop(connection: Connection, uid: str) -> list[Task]:
@@ -91,17 +91,21 @@ def accepted(connection: Connection) -> int:
     return connection.scalar(highest) or 0
 
 
-def _tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Task]:
-    failures = _failures(connection, [row.id for row in rows if row.batch])
+def _tasks(connection: Connection, rows: Sequence[Row[Any]], most_failures: int | None = None) -> list[Task]:
+    failures = _failures(connection, [row.id for row in rows if row.batch], most_failures)
     return [_task(row, failures.get(row.id, ()), _queue_position(connection, row)) for row in rows]
 
 
-def _failures(connection: Connection, batches: list[int]) -> dict[int, tuple[tuple[str, str], ...]]:
-    failed = speeches.c.state.in_((State.FAILED, State.CANCELLED))
-    columns = (speeches.c.task, speeches.c.file_name, speeches.c.error)
+def _failures(connection: Connection, batches: list[int], most: int | None) -> dict[int, tuple[tuple[str, str], ...]]:
+    """The failed files of each batch, the first `most` of them; SQLite reads no further in a batch than these."""
+    of_one = speeches.alias()
+    failed = of_one.c.state.in_((State.FAILED, State.CANCELLED))
+    first = select(of_one.c.id).where(of_one.c.task == tasks.c.id, failed).order_by(of_one.c.position).limit(most)
+    shown = tasks.join(speeches, speeches.c.id.in_(first.correlate(tasks)))
     found: dict[int, list[tuple[str, str]]] = {}
     if batches:
-        query = select(*columns).where(speeches.c.task.in_(batches), failed).order_by(speeches.c.position)
+        query = select(tasks.c.id, speeches.c.file_name, speeches.c.error).select_from(shown)
+        query = query.where(tasks.c.id.in_(batches)).order_by(speeches.c.position)
         for task, name, error in connection.execute(query):
             found.setdefault(task, []).append((name, error or ""))
     return {task: tuple(failures) for task, failures in found.items()}
