@@ -150,13 +150,15 @@ def test_pages_run_from_the_newest_to_the_oldest(store):
     assert [task.task_id for task in store.tasks((State.FAILED, State.CANCELLED), 9, None)] == [ids[3]]
 
 
-def test_a_page_shows_the_first_100_errors_of_each_batch_and_the_batch_itself_all(store):
+def test_only_a_page_is_content_with_the_first_100_errors_of_each_batch(store):
     names = [f"{index:03}.wav" for index in range(102, -1, -1)]
-    ids = add(store, *(new_task(speeches=dict.fromkeys(names, "A"), directory=f"/{folder}") for folder in "ab"))
+    batches = [new_task(speeches=dict.fromkeys(names, "A"), directory=f"/{folder}") for folder in "ab"]
+    ids = [receipt.task_id for receipt in store.submit_drop("uid", "two.json", batches)]
     store.fail(store.claim(), "no voice")
     ended = [store.cancel(task_id).failures for task_id in ids]
     assert [[name for name, _ in failures] for failures in ended] == [names, names]
     assert [store.task(task_id).failures for task_id in ids] == ended
+    assert [task.failures for task in store.tasks_of_drop("uid")] == ended
     assert [task.failures for task in store.tasks(None, 9, None)] == [failures[:100] for failures in reversed(ended)]
 
 
