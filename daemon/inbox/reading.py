@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from daemon import logs
 from daemon.errors import BadRequest, RequestRefused
 from daemon.inbox import notes
 from daemon.inbox.archive import Archive, shortened
@@ -16,6 +17,9 @@ from daemon.life import Sign
 from daemon.store import Store
 
 log = logging.getLogger("indexttsd.inbox")
+
+#: Characters of a reason that the log shows.
+_SHOWN = 500
 
 
 class Reading:
@@ -113,7 +117,9 @@ class Reading:
             marked = self._claimed.marked(taken, name, refused=True)
             self._failed.put(marked.path, name, notes.refusal(error))
         self._claimed.unread.pop(taken.uid)
-        log.warning("%r was refused: %s", taken.name, error, extra={"action": "file_rejected"})
+        # The reason may quote what stands in the file, texts among it.
+        why = str(error)[:_SHOWN] if logs.texts_are_shown() else f"{name}.error.json in failed/ says why"
+        log.warning("%r was refused: %s", taken.name, why, extra={"action": "file_rejected"})
 
 
 def _why_not(look: Look, name: str) -> BadRequest | None:
