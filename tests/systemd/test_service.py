@@ -36,6 +36,20 @@ def test_a_dropped_and_a_posted_text_are_spoken_by_the_embedded_engine_under_the
     tell(f"doors open {ready:.2f} s after the start, kokoro loaded after {loaded:.1f} s; one text dropped, one posted")
 
 
+def test_what_root_looks_at_and_copies_stays_of_use_to_the_service(service, tell):
+    """Root's check once left a model in the cache that the service might not read: it spoke no more."""
+    shell = service.machine.shell
+    service.configure(engine={"name": "kokoro"})
+    shell(f"systemctl stop indexttsd; rm -rf {DATA}/state/cache")
+    told = shell("cd /root && indexttsd check && indexttsd say Hello. -o /tmp/root.wav && indexttsd db backup")
+    assert "user: indexttsd" in told
+    assert shell(f"find {DATA}/state /tmp/root.wav -not -user indexttsd") == ""
+    assert shell(f"ls {DATA}/state/cache")
+    shell("systemctl start indexttsd")
+    service.ready()
+    tell("check, say and db backup by root made nothing that is root's; the service loaded kokoro from the same cache")
+
+
 def test_a_killed_daemon_is_back_by_itself(service, tell):
     dead = service.pid
     killed = time.monotonic()
