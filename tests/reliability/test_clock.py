@@ -17,7 +17,7 @@ JUMPS = (0, -7 * HOUR, 5 * HOUR, -400 * HOUR, 90 * 24 * HOUR, -HOUR)
 #: Where people are told the time; whoever else asks for it would make something depend on it.
 TOLD = {
     *("store/work.py", "store/accepting.py", "store/reading.py", "inbox/scan.py", "inbox/notes.py"),
-    *("prompts.py", "retention.py", "store/backups.py"),
+    *("prompts.py", "retention.py", "store/backups.py", "tokens.py"),
 }
 
 
