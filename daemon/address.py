@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from daemon.api import adopt, check, leave, listen
+from daemon.api import adopt, check, leave, listen, web_address
 from daemon.config import Config
 from daemon.errors import ConfigError
 from daemon.tokens import CREDENTIAL, Tokens
@@ -53,7 +53,7 @@ def shown(config: Config) -> str:
     server = config.server
     if server.unix_socket:
         return f"the socket {server.unix_socket}"
-    return f"http://[{server.host}]:{server.port}" if ":" in server.host else f"http://{server.host}:{server.port}"
+    return web_address(server.host, server.port)
 
 
 def listener(

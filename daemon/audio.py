@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 SAMPLE_BYTES = 2
+#: Bytes of a prompt's file: more than any recording of a voice needs, and the daemon must hash all of it.
+LARGEST_RECORDING = 1 << 30
 #: libsndfile's Vorbis encoder puts what it is given at once on the stack: minutes of sound would end the process.
 _BLOCK_BYTES = 64 * 1024
 

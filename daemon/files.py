@@ -144,6 +144,11 @@ def lock(file: Path, what: str) -> int:
     return descriptor
 
 
+def at_once(file: str, flags: int) -> int:
+    """Open, as `open`'s opener, without waiting for the other end of a pipe."""
+    return os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def replace(file: Path, content: bytes, *, mode: int, group: int) -> None:
     """Give a file new content in one step: readers see the old or the new. A link of that name is not followed.
 

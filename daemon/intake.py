@@ -15,7 +15,7 @@ from daemon import strict_json
 from daemon.config import LimitsConfig
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSpec
-from daemon.errors import BadRequest, QueueFull
+from daemon.errors import BadRequest
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.schema import first_complaint, without_nulls
@@ -128,8 +128,7 @@ class Intake:
 
     def _require_room(self) -> None:
         """Asked before a folder is made, too: who is refused leaves none behind."""
-        if not self._ledger().room(self.limits.queue):
-            raise QueueFull(f"{self.limits.queue} tasks are waiting already (limits.queue); try again later")
+        self._ledger().require_room(self.limits.queue)
 
     def _ledger(self) -> Store:
         if self._store is None:

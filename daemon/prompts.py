@@ -13,15 +13,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from daemon.audio import LARGEST_RECORDING
 from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
+from daemon.files import at_once
 
 log = logging.getLogger("indexttsd.prompts")
 
 #: Tells a content without reading it: size, time of the last change in ns (which nobody can set back), inode.
 Stamp = tuple[int, int, int]
 
-#: More than any recording of a voice needs; all of it is read to know it again.
-MOST_BYTES = 1 << 30
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -189,15 +189,10 @@ def content_hash(file: Path) -> str:
         SpeechFailed: it cannot be read.
     """
     try:
-        with open(file, "rb", opener=_at_once) as recording:
+        with open(file, "rb", opener=at_once) as recording:
             found = os.fstat(recording.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_RECORDING:
                 raise SpeechFailed(f"the prompt '{file.name}' cannot be used: it is no file, or larger than 1 GB")
             return hashlib.file_digest(recording, "sha256").hexdigest()
     except OSError as error:
         raise SpeechFailed(f"the prompt '{file.name}' cannot be read: {error.strerror}") from None
-
-
-def _at_once(file: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)

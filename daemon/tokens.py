@@ -155,7 +155,7 @@ def _digest(secret: str) -> str:
 
 
 def _content(file: Path) -> str:
-    with open(file, "rb", opener=_at_once) as stream:
+    with open(file, "rb", opener=files.at_once) as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"the tokens in {file} cannot be read: it is no regular file")
@@ -165,11 +165,6 @@ def _content(file: Path) -> str:
     if len(content) > _LARGEST_FILE:
         raise ConfigError(f"the tokens in {file} cannot be read: it is larger than {_LARGEST_FILE} bytes")
     return content.decode()
-
-
-def _at_once(file: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _parsed(file: Path, lines: Iterable[str]) -> Iterable[Token]:

@@ -74,7 +74,11 @@ def shown(listener: socket.socket) -> str:
     """Where it listens, for people."""
     if listener.family == socket.AF_UNIX:
         return f"the socket {listener.getsockname()}"
-    host, port = listener.getsockname()[:2]
+    return web_address(*listener.getsockname()[:2])
+
+
+def web_address(host: str, port: int) -> str:
+    """As it is typed into a browser."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: More than any recording of a voice needs; it is also what the daemon must hash.
-_MOST_BYTES = 1 << 30
+from daemon.audio import LARGEST_RECORDING
+
 _MOST_CHANNELS = 8
 _HERTZ = (4_000, 192_000)
 #: Below this much of a second's audio is lost, in Hz.
@@ -128,7 +128,7 @@ def _check_size(file: Path) -> None:
     found = file.stat()
     if not stat.S_ISREG(found.st_mode):
         raise _Fault("it is not a file")
-    if found.st_size > _MOST_BYTES:
+    if found.st_size > LARGEST_RECORDING:
         raise _Fault(f"it is {found.st_size / 1e9:.1f} GB big; {_CUT}")
 
 

@@ -29,7 +29,7 @@ def _add_one(connection: Connection, task: NewTask, queue_limit: int | None) -> 
     known = replayed(connection, task.idempotency_key, task.body_hash, task.index)
     if known:
         return known
-    _check_room(connection, queue_limit)
+    check_room(connection, queue_limit)
     _check_promises(connection, task)
     return _insert(connection, task)
 
@@ -65,7 +65,12 @@ def row_id(task_id: str) -> int | None:
     return None if n is None else n + 1
 
 
-def _check_room(connection: Connection, limit: int | None) -> None:
+def check_room(connection: Connection, limit: int | None) -> None:
+    """Pass if another task may wait.
+
+    Raises:
+        QueueFull
+    """
     if limit is not None and waiting(connection) >= limit:
         raise QueueFull(f"{limit} tasks are waiting already (limits.queue); try again later")
 

@@ -68,6 +68,15 @@ class Store:
         with self._connections.reading() as connection:
             return accepting.waiting(connection) < queue_limit
 
+    def require_room(self, queue_limit: int) -> None:
+        """Pass if another task may wait.
+
+        Raises:
+            QueueFull
+        """
+        with self._connections.reading() as connection:
+            accepting.check_room(connection, queue_limit)
+
     def cancel(self, task_id: str) -> Task:
         """End a task, at once if nothing of it is being spoken, else at its next segment.
 
