@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("what was broken, and what came of it")
     for nodeid, said in sorted(told):
         terminalreporter.write_line(f"{nodeid.rpartition('::')[2]}: {said}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """What a module never closed is an error of its own, not of the test in which the collector happens to find it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -184,17 +184,18 @@ def test_a_wrong_configuration_changes_nothing_at_all(live, systemd, text, sente
     assert live.get("/api/tts/tasks", Authorization=f"Bearer {secret}").status == 200
 
 
-def test_a_reload_reaches_the_rooms_whose_work_nobody_sees_at_once(tmp_path, monkeypatch):
+def test_a_reload_reaches_the_rooms_whose_work_nobody_sees_at_once(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)  # and as it was again afterwards
     live = LiveDaemon(tmp_path)
     app = App(config.load(live.config))
+    threads = app._start()
     live.write_config(retention={"tasks_days": 3, "min_free_mb": 7}, log={"level": "error"})
     try:
         app.reload()
         assert (app._retention.config.tasks_days, app._space._min_free) == (3, 7 << 20)
         assert logging.getLogger().level == logging.ERROR
     finally:
-        app._stop([])
-        monkeypatch.undo()
+        app._stop(threads)
 
 
 def test_a_wrong_file_of_tokens_keeps_the_configuration_back_too(live, systemd):

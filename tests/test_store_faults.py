@@ -131,7 +131,7 @@ def submit():
     try:
         store.submit([new_task()], None)
     except IndexttsdError as error:
-        return print(type(error).__name__)
+        return print(f"{type(error).__name__}\\n", end="")  # in one write: both threads print
     return True
 def submit_when_the_other_hangs():
     while time.monotonic() - began < 0.3:
