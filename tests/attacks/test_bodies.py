@@ -68,7 +68,7 @@ def test_uploads_make_no_temporary_files_and_what_is_too_large_is_not_kept(make_
         assert answer.headers["retry-after"] == "30"
         assert "large requests" in answer.detail
         grown = memory_of(daemon) - before
-        assert grown < 110 * MIB
+        assert grown < 180 * MIB, "64 MiB of bodies, what four threads make of one each, and what malloc keeps of that"
     # Who held all the room has left, and so there is room again.
     until(lambda: daemon.post(TASKS, largest).status == 200)
     tell(f"280 MB of bodies unfinished at once: the daemon grew by {grown / MIB:.0f} MB, and made no file")
