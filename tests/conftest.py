@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from daemon.host import Host
 from daemon.outputs import Outputs
 from daemon.store import Store, database
+from tests.api_door import Door
 from tests.drop_room import DropRoom
 from tests.live import LiveDaemon
 from tests.workshop import MISBEHAVING, Workshop, make_host, open_workshop
@@ -72,6 +74,21 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("ledger") / "indexttsd.db"
     database.prepare(file)
     return file
+
+
+@pytest.fixture(scope="module")
+def make_door(tmp_path_factory: pytest.TempPathFactory, empty_ledger: Path) -> Iterator[Callable[..., Door]]:
+    """Opens HTTP doors that a module's tests share: `make_door(limits={"queue": 1})`."""
+    with contextlib.ExitStack() as made:
+        yield lambda **settings: made.enter_context(
+            contextlib.closing(Door(tmp_path_factory.mktemp("door"), empty_ledger, **settings))
+        )
+
+
+@pytest.fixture(scope="module")
+def door(make_door: Callable[..., Door]) -> Door:
+    """The HTTP door of a daemon without its worker, shared by a module's tests."""
+    return make_door()
 
 
 @pytest.fixture

@@ -10,46 +10,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_door import Door, http
+from tests.api_door import http
 from tests.live import PATIENCE, until
 
 TASKS = "/api/tts/tasks"
 
 
-def test_there_is_no_audio_before_the_end_nor_of_a_batch(unspoken):
-    task, batch = unspoken.submit(), unspoken.submit_batch({"a.wav": "a"})
-    assert unspoken.get(f"{TASKS}/{task}/audio").status == 409
-    unspoken.store.fail(unspoken.claim(), "why")
-    assert unspoken.get(f"{TASKS}/{task}/audio").status == 409
-    unspoken.complete(unspoken.claim())
-    assert "batch" in unspoken.get(f"{TASKS}/{batch}/audio").detail
+def test_there_is_no_audio_before_the_end_nor_of_a_batch(door):
+    task, batch = door.submit(), door.submit_batch({"a.wav": "a"})
+    assert door.get(f"{TASKS}/{task}/audio").status == 409
+    door.store.fail(door.claim(), "why")
+    assert door.get(f"{TASKS}/{task}/audio").status == 409
+    door.complete(door.claim())
+    assert "batch" in door.get(f"{TASKS}/{batch}/audio").detail
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("wav", "audio/wav"), ("flac", "audio/flac"), ("ogg", "audio/ogg"), ("mp3", "audio/mpeg")]
 )
-def test_audio_has_the_type_of_its_format(unspoken, name, kind):
-    task = unspoken.submit(format=name)
-    unspoken.complete(unspoken.claim())
-    answer = unspoken.get(f"{TASKS}/{task}/audio")
+def test_audio_has_the_type_of_its_format(door, name, kind):
+    task = door.submit(format=name)
+    door.complete(door.claim())
+    answer = door.get(f"{TASKS}/{task}/audio")
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, kind, bytes(range(200)))
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.fixture(scope="module")
-def unspoken(tmp_path_factory, empty_ledger):
-    """A door for tests that complete their own task."""
-    door = Door(tmp_path_factory.mktemp("unspoken"), empty_ledger)
-    yield door
-    door.close()
-
-
-@pytest.fixture(scope="module")
-def audio(unspoken):
+def audio(door):
     """The address of a finished file of 200 bytes, 0 to 199."""
-    unspoken.clear()
-    task = unspoken.submit()
-    unspoken.complete(unspoken.claim())
+    door.clear()
+    task = door.submit()
+    door.complete(door.claim())
     return f"{TASKS}/{task}/audio"
 
 
@@ -57,49 +49,49 @@ def audio(unspoken):
     ("wanted", "first", "last"),
     [("0-0", 0, 0), ("0-3", 0, 3), ("10-", 10, 199), ("-4", 196, 199), ("190-9999", 190, 199), ("-9999", 0, 199)],
 )
-def test_a_range_is_answered_with_its_part(unspoken, audio, wanted, first, last):
-    answer = unspoken.get(audio, Range=f"bytes={wanted}")
+def test_a_range_is_answered_with_its_part(door, audio, wanted, first, last):
+    answer = door.get(audio, Range=f"bytes={wanted}")
     assert (answer.status, answer.body) == (206, bytes(range(first, last + 1)))
     assert answer.headers["content-range"] == f"bytes {first}-{last}/200"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("wanted", ["200-", "300-400", "-0", "5-2"])
-def test_a_range_outside_the_file_is_refused_with_its_size(unspoken, audio, wanted):
-    answer = unspoken.get(audio, Range=f"bytes={wanted}")
+def test_a_range_outside_the_file_is_refused_with_its_size(door, audio, wanted):
+    answer = door.get(audio, Range=f"bytes={wanted}")
     assert answer.status == 416
     assert answer.headers["content-range"] == "bytes */200"
     assert "outside" in answer.detail
 
 
 @pytest.mark.parametrize("header", ["items=0-3", "bytes=x", "bytes=", "0-3", "bytes=0-1,5-6", ""])
-def test_what_is_no_single_range_is_ignored(unspoken, audio, header):
-    answer = unspoken.get(audio, Range=header)
+def test_what_is_no_single_range_is_ignored(door, audio, header):
+    answer = door.get(audio, Range=header)
     assert (answer.status, len(answer.body)) == (200, 200)
 
 
-def test_a_part_of_another_file_is_not_continued(unspoken, audio):
-    tag = unspoken.get(audio).headers["etag"]
+def test_a_part_of_another_file_is_not_continued(door, audio):
+    tag = door.get(audio).headers["etag"]
     assert re.fullmatch(r'"[^"]+"', tag)
-    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": tag}).status == 206
-    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": '"other"'}).status == 200
-    changed = unspoken.get(audio).headers["last-modified"]
-    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": changed}).status == 206
-    assert unspoken.get(audio, **{"Range": "bytes=9-", "If-Range": "Thu, 01 Jan 1970 00:00:00 GMT"}).status == 200
+    assert door.get(audio, **{"Range": "bytes=9-", "If-Range": tag}).status == 206
+    assert door.get(audio, **{"Range": "bytes=9-", "If-Range": '"other"'}).status == 200
+    changed = door.get(audio).headers["last-modified"]
+    assert door.get(audio, **{"Range": "bytes=9-", "If-Range": changed}).status == 206
+    assert door.get(audio, **{"Range": "bytes=9-", "If-Range": "Thu, 01 Jan 1970 00:00:00 GMT"}).status == 200
 
 
-def test_audio_that_was_taken_away_is_not_found(unspoken):
-    task = unspoken.submit()
-    claimed = unspoken.claim()
-    unspoken.complete(claimed)
-    (unspoken.outputs / "out" / claimed.file_name).unlink()
-    answer = unspoken.get(f"{TASKS}/{task}/audio")
+def test_audio_that_was_taken_away_is_not_found(door):
+    task = door.submit()
+    claimed = door.claim()
+    door.complete(claimed)
+    (door.outputs / "out" / claimed.file_name).unlink()
+    answer = door.get(f"{TASKS}/{task}/audio")
     assert answer.status == 404
     assert "no longer" in answer.detail
 
 
-def test_what_the_client_has_already_is_not_sent_again(unspoken, audio):
-    whole = unspoken.get(audio)
+def test_what_the_client_has_already_is_not_sent_again(door, audio):
+    whole = door.get(audio)
     tag, changed = whole.headers["etag"], whole.headers["last-modified"]
     for headers in (
         {"If-None-Match": tag},
@@ -108,37 +100,37 @@ def test_what_the_client_has_already_is_not_sent_again(unspoken, audio):
         {"If-Modified-Since": changed},
         {"If-None-Match": tag, "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "Range": "bytes=0-3"},
     ):
-        answer = unspoken.get(audio, **headers)
+        answer = door.get(audio, **headers)
         assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag), headers
 
 
-def test_what_the_client_has_is_something_else(unspoken, audio):
-    changed = unspoken.get(audio).headers["last-modified"]
+def test_what_the_client_has_is_something_else(door, audio):
+    changed = door.get(audio).headers["last-modified"]
     for headers in (
         {"If-None-Match": '"other"'},
         {"If-None-Match": '"other"', "If-Modified-Since": changed},  # the tag says more than the date
         {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
         {"If-Modified-Since": "yesterday"},
     ):
-        answer = unspoken.get(audio, **headers)
+        answer = door.get(audio, **headers)
         assert (answer.status, len(answer.body)) == (200, 200), headers
 
 
-def test_a_head_tells_what_a_get_would_send(unspoken, audio):
+def test_a_head_tells_what_a_get_would_send(door, audio):
     for headers in ({}, {"Range": "bytes=10-19"}, {"Range": "bytes=900-"}):
-        got, told = (unspoken.ask(method, audio, headers=headers) for method in ("GET", "HEAD"))
+        got, told = (door.ask(method, audio, headers=headers) for method in ("GET", "HEAD"))
         got.headers.pop("date"), told.headers.pop("date")
         assert (told.status, told.headers, told.body) == (got.status, got.headers, b"")
 
 
 @pytest.fixture
-def long_audio(unspoken):
+def long_audio(door):
     """The address of a finished file that is longer than all buffers on the way, and the file."""
-    unspoken.clear()
-    task = unspoken.submit()
-    claimed = unspoken.claim()
-    unspoken.complete(claimed)
-    file = unspoken.outputs / "out" / claimed.file_name
+    door.clear()
+    task = door.submit()
+    claimed = door.claim()
+    door.complete(claimed)
+    file = door.outputs / "out" / claimed.file_name
     with file.open("r+b") as opened:
         opened.truncate(LONG)
     yield f"{TASKS}/{task}/audio", file
@@ -166,20 +158,20 @@ def reading_slowly(door, address, *headers):
 
 
 @pytest.mark.parametrize("header", ["X-Whole: yes", "Range: bytes=1-"])
-def test_clients_that_do_not_read_hold_no_thread(unspoken, long_audio, header):
+def test_clients_that_do_not_read_hold_no_thread(door, long_audio, header):
     address, file = long_audio
     with contextlib.ExitStack() as lines:
         for _ in range(20):  # more than the server has threads
-            lines.enter_context(reading_slowly(unspoken, address, header))
-        assert unspoken.get("/api/tts/prompts").status == 200
-        assert unspoken.get(address, Range="bytes=0-3").status == 206
+            lines.enter_context(reading_slowly(door, address, header))
+        assert door.get("/api/tts/prompts").status == 200
+        assert door.get(address, Range="bytes=0-3").status == 206
         until(lambda: held_open(file) == 20, "only those of the slow ones are open")
     until(lambda: held_open(file) == 0, "all are closed when their clients have gone")
 
 
-def test_whatever_is_answered_the_file_is_closed(unspoken, long_audio):
+def test_whatever_is_answered_the_file_is_closed(door, long_audio):
     address, file = long_audio
-    tag = unspoken.get(address, Range="bytes=0-0").headers["etag"]
+    tag = door.get(address, Range="bytes=0-0").headers["etag"]
     for method, headers, status in [
         ("GET", {"Range": "bytes=5-2000000"}, 206),
         ("GET", {}, 200),
@@ -188,14 +180,14 @@ def test_whatever_is_answered_the_file_is_closed(unspoken, long_audio):
         ("GET", {"If-None-Match": tag}, 304),
         ("GET", {"Range": "bytes=999999999-"}, 416),
     ]:
-        assert unspoken.ask(method, address, headers=headers).status == status
+        assert door.ask(method, address, headers=headers).status == status
         until(lambda: held_open(file) == 0, f"the file is closed after {method} {headers}")
 
 
-def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_answer(unspoken, long_audio):
+def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_answer(door, long_audio):
     """The server's loop must not wait for bytes that will never come: its client does, until it hangs up."""
     address, file = long_audio
-    with reading_slowly(unspoken, address) as line:
+    with reading_slowly(door, address) as line:
         os.truncate(file, 1_000_000)
         received = 0
         with contextlib.suppress(ConnectionResetError):
@@ -205,9 +197,9 @@ def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_answer(unspoken, lon
     until(lambda: held_open(file) == 0)
 
 
-def test_an_emptied_file_is_answered_empty(unspoken, long_audio):
+def test_an_emptied_file_is_answered_empty(door, long_audio):
     address, file = long_audio
     os.truncate(file, 0)
-    answer = unspoken.get(address)
+    answer = door.get(address)
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "0")
-    assert unspoken.get(address, Range="bytes=0-").status == 416
+    assert door.get(address, Range="bytes=0-").status == 416

@@ -13,18 +13,8 @@ TASK = {"text": "Hello.", "output_path": "x"}
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("guard"), empty_ledger)
-    yield door
-    door.close()
-
-
-@pytest.fixture(scope="module")
-def open_door(tmp_path_factory, empty_ledger):
-    configured = {"hosts": ["TTS.example", "fd00::1"], "cors_origins": [f"{FRIEND}/"]}
-    door = Door(tmp_path_factory.mktemp("open"), empty_ledger, server=configured)
-    yield door
-    door.close()
+def open_door(make_door):
+    return make_door(server={"hosts": ["TTS.example", "fd00::1"], "cors_origins": [f"{FRIEND}/"]})
 
 
 def status(door: Door, *headers: str, host: str | None = "127.0.0.1") -> int:

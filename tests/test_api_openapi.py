@@ -15,17 +15,9 @@ from daemon.config import LimitsConfig
 from daemon.engines import SPECS
 from daemon.intake import Intake
 from daemon.tasks import STATUS_WORDS
-from tests.api_door import Door
 
 TASKS = "/api/tts/tasks"
 BATCHES = "/api/tts/batch_tasks"
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("openapi"), empty_ledger)
-    yield door
-    door.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,6 @@ BATCH = {"output_directory": "x", "speeches": {"a.wav": "Hello."}}
 MIB = 1024**2
 
 
-@pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("refusals"), empty_ledger)
-    yield door
-    door.close()
-
-
 @pytest.fixture
 def nothing_accepted(door):
     before = door.store.accepted()

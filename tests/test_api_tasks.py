@@ -152,12 +152,11 @@ def test_a_task_is_known_by_its_whole_id_only(unchanging):
 
 
 @pytest.fixture(scope="module")
-def unchanging(tmp_path_factory, empty_ledger):
+def unchanging(make_door):
     """A door with one waiting task, for tests that change nothing."""
-    door = Door(tmp_path_factory.mktemp("unchanging"), empty_ledger)
+    door = make_door()
     door.known = door.submit()
-    yield door
-    door.close()
+    return door
 
 
 # The list

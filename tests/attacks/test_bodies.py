@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_door import Door, exchange, http
+from tests.api_door import exchange, http
 from tests.attacks.crowd import Crowd, open_files
 from tests.live import LiveDaemon, until
 
@@ -18,12 +18,10 @@ MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory, empty_ledger):
+def small(make_door):
     """A door with limits that are quickly reached."""
     limits = {"text_chars": 20, "batch_files": 3, "queue": 2}
-    door = Door(tmp_path_factory.mktemp("small"), empty_ledger, limits=limits, server={"max_body_bytes": 2048})
-    yield door
-    door.close()
+    return make_door(limits=limits, server={"max_body_bytes": 2048})
 
 
 @pytest.fixture

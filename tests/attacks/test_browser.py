@@ -21,17 +21,8 @@ SAFE = {
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("alone"), empty_ledger)
-    yield door
-    door.close()
-
-
-@pytest.fixture(scope="module")
-def friendly(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("friendly"), empty_ledger, server={"cors_origins": [FRIEND]})
-    yield door
-    door.close()
+def friendly(make_door):
+    return make_door(server={"cors_origins": [FRIEND]})
 
 
 def asked(door: Door, first: str, *headers: str, host: str | None = "localhost:{port}", body: bytes = b""):

@@ -25,13 +25,6 @@ A_LINK = "a part of it is not a directory, or is a symbolic link"
 SECRET = b"nobody's business"
 
 
-@pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("paths"), empty_ledger)
-    yield door
-    door.close()
-
-
 @pytest.fixture
 def house(door):
     """Folders and links below the root and beside it; everything else that lies there is told by `outside`."""

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from daemon.api import channel
-from tests.api_door import Door, exchange, http
+from tests.api_door import exchange, http
 from tests.attacks.crowd import Crowd, Running, is_gone, seconds
 from tests.live import PATIENCE, until
 
@@ -31,13 +31,6 @@ def enough_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 8192), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory, empty_ledger):
-    door = Door(tmp_path_factory.mktemp("crowded"), empty_ledger)
-    yield door
-    door.close()
 
 
 @pytest.fixture(scope="module")
