@@ -7,10 +7,10 @@ import shutil
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from daemon import config
-from daemon.api import Api, Guard, Server, listen
+from daemon.api import Api, Bounds, Guard, Server, listen
 from daemon.bell import Bell
 from daemon.config import ServerConfig
 from daemon.intake import Intake
@@ -18,7 +18,7 @@ from daemon.outputs import Outputs
 from daemon.premises import engine_spec, make_folders
 from daemon.prompts import Prompts
 from daemon.store import Claim, Gain, Store
-from tests.live import PATIENCE, LiveDaemon
+from tests.live import PATIENCE, LiveDaemon, free_port
 
 
 class Door(LiveDaemon):
@@ -78,11 +78,38 @@ class Door(LiveDaemon):
         return exchange(self.port, request)
 
 
+class Running:
+    """A server over one application, in a thread, until the end of a `with`."""
+
+    def __init__(self, app: Any, **bounds: Any) -> None:
+        self.port = free_port()
+        self.server = Server(app, listen(ServerConfig(port=self.port), guarded=False), Bounds(**bounds))
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()  # a second time, in some tests
+
+    def stop(self) -> None:
+        self.server.close()
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+    def connected(self) -> socket.socket:
+        return connected(self.port)
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
 def exchange(port: int, request: bytes) -> bytes:
     """Send bytes, and read until the server hangs up; it resets the line when it has not read everything."""
     answer = b""
-    line = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-    with line, contextlib.suppress(ConnectionResetError):
+    with connected(port) as line, contextlib.suppress(ConnectionResetError):
         line.sendall(request)
         while part := line.recv(65536):
             answer += part

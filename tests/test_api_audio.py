@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 from pathlib import Path
 
 import pytest
 
-from tests.api_door import http
-from tests.live import PATIENCE, until
+from tests.api_door import connected, http
+from tests.live import until
 
 TASKS = "/api/tts/tasks"
 
@@ -151,7 +150,7 @@ def held_open(file):
 
 def reading_slowly(door, address, *headers):
     """A client that takes the beginning of its answer, and then its time."""
-    line = socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE)
+    line = connected(door.port)
     line.sendall(http(f"GET {address}", *headers))
     assert line.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 206")
     return line

@@ -5,41 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
 import threading
 
 import pytest
 
-from daemon.api import Server, listen
+from daemon.api import listen
 from daemon.config import ServerConfig
 from daemon.errors import ConfigError
-from tests.api_door import exchange
+from tests.api_door import Running, exchange
 from tests.api_door import http as request
-from tests.live import PATIENCE, free_port
-
-
-class Running:
-    """A server on a free port, in a thread, until the end of a `with`."""
-
-    def __init__(self, app):
-        self.port = free_port()
-        self.server = Server(app, listen(ServerConfig(port=self.port), guarded=False))
-        self.thread = threading.Thread(target=self.server.run)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()  # a second time, in some tests
-
-    def stop(self):
-        self.server.close()
-        self.thread.join(PATIENCE)
-        assert not self.thread.is_alive()
-
-    def connected(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+from tests.live import PATIENCE
 
 
 def hello(_environ, start_response):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from daemon.app import App
 from daemon.errors import ConfigError, LedgerUnavailable
 from daemon.store import Store
 from tests.live import PATIENCE, LiveDaemon, until, wav_facts
+from tests.manager import Manager
 
 
 def is_gone(pid):
@@ -187,15 +187,13 @@ def test_a_second_signal_ends_it_at_once(mortal):
 
 def test_a_room_that_breaks_ends_the_daemon_and_systemd_hears_of_it(shared, tmp_path, monkeypatch):
     shared.stop()
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(PATIENCE)
+    with Manager(tmp_path) as systemd:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.place))
         shared.start(ready=False)
-        assert b"READY=1" in systemd.recv(1000).split(b"\n")
+        systemd.hears("READY=1")
         with contextlib.closing(sqlite3.connect(shared.folder / "state" / "indexttsd.db")) as ledger, ledger:
             ledger.execute("DROP TABLE speeches")
         until(lambda: is_gone(shared.pid) or not shared.drop("x.json", {"text": "x"}), "its end")
         assert shared.stop() == 1
-        assert b"STOPPING=1" in systemd.recv(1000).split(b"\n")
+        systemd.hears("STOPPING=1")
     assert "CRITICAL indexttsd: the " in shared.log.read_text()

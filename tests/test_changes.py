@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ from daemon import changes, config, tokens
 from daemon.app import App, serve
 from daemon.errors import LedgerUnavailable
 from tests.live import PATIENCE, LiveDaemon, until
+from tests.manager import Manager
 
 # What differs
 
@@ -66,32 +65,11 @@ def test_after_a_reload_the_live_keys_are_new_and_the_others_old(tmp_path):
 # A running daemon
 
 
-class Systemd:
-    """What a daemon tells the manager that started it."""
-
-    def __init__(self, file: Path) -> None:
-        self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.channel.bind(str(file))
-        self.channel.settimeout(PATIENCE)
-
-    def reloaded(self) -> list[str]:
-        """The lines of the next RELOADING=1 and of the READY=1 after it."""
-        first = self._until("RELOADING=1")
-        return first + self._until("READY=1")
-
-    def _until(self, wanted: str) -> list[str]:
-        while True:
-            lines = self.channel.recv(10_000).decode().split("\n")
-            if wanted in lines:
-                return lines
-
-
 @pytest.fixture
 def systemd(tmp_path, monkeypatch):
     """The manager of the daemons that are started after it."""
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    manager = Systemd(tmp_path / "notify")
-    with contextlib.closing(manager.channel):
+    with Manager(tmp_path) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(manager.place))
         yield manager
 
 
@@ -113,11 +91,12 @@ def rewrite(live: LiveDaemon, text: str | None = None, **settings) -> None:
     new.rename(live.config)
 
 
-def reload(live: LiveDaemon, systemd: Systemd) -> tuple[list[str], str]:
+def reload(live: LiveDaemon, systemd: Manager) -> tuple[list[str], str]:
     """What systemd hears of a reload, and what the log says."""
     before = len(live.log.read_text())
     os.kill(live.pid, signal.SIGHUP)
-    return systemd.reloaded(), live.log.read_text()[before:]
+    told = [line for message in ("RELOADING=1", "READY=1") for line in systemd.hears(message).split("\n")]
+    return told, live.log.read_text()[before:]
 
 
 def refused(live: LiveDaemon, text: str = "x" * 60) -> int:

@@ -8,32 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from daemon.api import Bounds, Server, listen
-from daemon.config import ServerConfig
-from tests.live import PATIENCE, free_port
-
-
-class Running:
-    """A server over one application, in a thread, until the end of a `with`."""
-
-    def __init__(self, app: Any, **bounds: Any) -> None:
-        self.port = free_port()
-        self.server = Server(app, listen(ServerConfig(port=self.port), guarded=False), Bounds(**bounds))
-        self.thread = threading.Thread(target=self.server.run)
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.close()
-        self.thread.join(PATIENCE)
-        assert not self.thread.is_alive()
-
-    def connected(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+from tests.live import PATIENCE
 
 
 class Crowd:

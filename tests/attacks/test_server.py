@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from daemon.api import channel
-from tests.api_door import exchange, http
-from tests.attacks.crowd import Crowd, Running, is_gone, seconds
+from tests.api_door import Running, connected, exchange, http
+from tests.attacks.crowd import Crowd, is_gone, seconds
 from tests.live import PATIENCE, until
 
 TASKS = "/api/tts/tasks"
@@ -336,7 +336,7 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(door):
     before = len(door.server._clients())
     for part in (b"", b"GET", http(f"POST {TASKS}", "Content-Length: 90000", body=b"x" * 50_000)):
         for half_close in (False, True):
-            line = socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE)
+            line = connected(door.port)
             with line:
                 line.sendall(part)
                 if half_close:

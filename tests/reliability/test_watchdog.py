@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.live import PATIENCE, until
+from tests.live import until
+from tests.manager import Manager
 from tests.reliability.hanging import GRACE, PLACES
 
 pytestmark = pytest.mark.reliability
@@ -22,41 +21,18 @@ WATCHDOG = 1.0
 MANY = round(2 * GRACE / (WATCHDOG / 4))
 
 
-class Systemd:
-    """Hears what a daemon says of itself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(PATIENCE)
-        self.place = folder / "notify"
-        self.socket.bind(str(self.place))
-
-    def hears(self, words: str) -> str:
-        """Wait for a message that holds the words."""
-        deadline = time.monotonic() + PATIENCE
-        while words not in (said := self.socket.recv(4096).decode()):
-            assert time.monotonic() < deadline, f"{words!r} was not said within {PATIENCE} s"
-        return said
-
-    def hears_nothing_more(self) -> bool:
-        """Whether it is silent now, for as long as three meals take."""
-        self.socket.settimeout(3 * WATCHDOG / 4)
-        try:
-            return not self.socket.recv(4096)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(PATIENCE)
-
-
 @pytest.fixture
 def systemd(tmp_path, monkeypatch):
-    manager = Systemd(tmp_path)
-    monkeypatch.setenv("NOTIFY_SOCKET", str(manager.place))
     monkeypatch.setenv("WATCHDOG_USEC", str(round(WATCHDOG * 1_000_000)))
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    yield manager
-    manager.socket.close()
+    with Manager(tmp_path) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(manager.place))
+        yield manager
+
+
+def starves(systemd):
+    """Whether it is not fed for as long as three meals take."""
+    return systemd.hears_nothing_for(3 * WATCHDOG / 4)
 
 
 def started(make_daemon, systemd, room="", **settings):
@@ -89,7 +65,7 @@ def test_who_hangs_is_named_and_the_watchdog_starves(make_daemon, systemd, room,
     if room == "inbox":
         daemon.drop("x.json", b"{}")
     assert f"STATUS=no sign of life comes from the {room}" in systemd.hears("STATUS=no sign")
-    assert systemd.hears_nothing_more()
+    assert starves(systemd)
     assert said(daemon).count("no sign of life") == 1
     tell(f"the {room} hung: {said(daemon).splitlines()[-1].partition('ERROR ')[2]}")
 
@@ -104,7 +80,7 @@ def test_threads_that_all_hang_are_named_and_a_single_one_is_not(make_daemon, sy
     assert "no sign of life" not in said(daemon)
     occupy(daemon, method, "/api/tts/tasks", 30)
     assert systemd.hears("STATUS=no sign").endswith(f"HTTP threads {crew}")
-    assert systemd.hears_nothing_more()
+    assert starves(systemd)
 
 
 def test_who_comes_back_is_fed_again(make_daemon, systemd):
