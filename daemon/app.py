@@ -137,7 +137,11 @@ class App:
         faulthandler.enable()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        threads = self._start()
+        try:
+            threads = self._start()
+        except Exception:
+            self._stop([])
+            raise
         log.info("listening on %s", self._address, extra={"action": "listening"})
         notify("READY=1\nSTATUS=doors open")
         self._supervise()

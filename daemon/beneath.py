@@ -13,6 +13,8 @@ import os
 import struct
 from collections.abc import Iterator
 
+from daemon.files import sync_folder
+
 #: openat2(2) has no wrapper in the C library of Debian 12; its number is the same on x86-64 and on arm64.
 _OPENAT2 = 437
 # linux/openat2.h
@@ -60,7 +62,7 @@ def make_beneath(folder: int, path: str) -> int:
         with _closed(reached):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, dir_fd=reached)
-                os.fsync(reached)  # a whole file in a folder that a power cut takes away is lost as well
+                sync_folder(reached)  # a whole file in a folder that a power cut takes away is lost as well
             reached = open_beneath(reached, part, _FOLDER)
     return reached
 

@@ -66,12 +66,36 @@ def to_disk(path: Path, *, follow: bool = False) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
+        sync_folder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(descriptor: int) -> None:
+    """Bring the names in a folder to the disk.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems have no such thing for folders
             raise
-    finally:
-        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, each on the disk when this returns.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # to write there is allowed, and to read is not
+        to_disk(folder.parent, follow=True)
 
 
 def make_own(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 
 from daemon.beneath import make_beneath, open_beneath
 from daemon.errors import BadRequest, NotFound, SpeechFailed
-from daemon.files import is_there, rename_new
+from daemon.files import is_there, make_folder, rename_new, sync_folder
 from daemon.space import trouble
 
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
@@ -92,6 +92,7 @@ class Outputs:
 
         Raises:
             BadRequest: it cannot be looked into.
+            StorageUnavailable: it cannot for now.
         """
         try:
             with self._opened(Path(directory), make=False) as folder:
@@ -99,6 +100,8 @@ class Outputs:
         except FileNotFoundError:
             return []
         except OSError as error:
+            if passing := trouble(error, repr(directory), "looked into"):
+                raise passing from None
             raise BadRequest(f"'output_directory' {directory!r} cannot be used: {_reason(error)}") from None
 
     @contextlib.contextmanager
@@ -147,7 +150,7 @@ class Outputs:
         if root is None:
             raise PermissionError(errno.EACCES, "it lies outside output.roots")
         if make:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         below = "/".join(directory.relative_to(root).parts)
         # By name each time, and its links are followed: it is the operator's, who may make it anew or move it.
         with _closing(os.open(root, _FOLDER)) as base:
@@ -203,7 +206,7 @@ class Draft:
             if hashlib.file_digest(file, "sha256").hexdigest() not in (digest, earlier):
                 return False
             os.fsync(file.fileno())  # that try may have died between the rename and the folder's fsync
-        os.fsync(self._folder)
+        sync_folder(self._folder)
         return True
 
     def _likely_size(self) -> int:
@@ -229,7 +232,7 @@ class Draft:
                 rename_new(self._name, name, source_folder=self._folder, target_folder=self._folder)
             except FileExistsError:
                 raise SpeechFailed(f"a file named {name!r} is there already, and it is not this task's") from None
-        os.fsync(self._folder)
+        sync_folder(self._folder)
 
 
 def _path_fault(path: str) -> str | None:
@@ -260,7 +263,7 @@ def _remove(temporary: str, folder: int) -> None:
     """Remove a temporary file if it is there, for good: the ledger will forget its owner before the next start."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=folder)
-        os.fsync(folder)
+        sync_folder(folder)
 
 
 def _open_to_read(folder: int, name: str) -> BufferedReader:

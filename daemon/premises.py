@@ -16,7 +16,7 @@ from daemon.config import Config
 from daemon.engines import SPECS
 from daemon.engines.base import EngineSettings, EngineSpec
 from daemon.errors import StorageUnavailable
-from daemon.files import lock
+from daemon.files import lock, make_folder
 from daemon.host import Host, Limits
 from daemon.life import Sign
 from daemon.schema import first_complaint
@@ -108,7 +108,7 @@ def make_folders(config: Config) -> None:
     for key, folder in folders.items():
         try:
             with _making(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
         except OSError as error:
             raise config.complaint(f"{folder} cannot be made: {error.strerror}", *key) from None
         needs = os.R_OK | os.X_OK if key == ("paths", "prompts") else os.R_OK | os.W_OK | os.X_OK

@@ -16,12 +16,15 @@ from pathlib import Path
 from daemon.audio import LARGEST_RECORDING
 from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
 from daemon.files import at_once
+from daemon.space import trouble
 
 log = logging.getLogger("indexttsd.prompts")
 
 #: Tells a content without reading it: size, time of the last change in ns (which nobody can set back), inode.
 Stamp = tuple[int, int, int]
 
+#: When a recording is listened to again that the disk did not give. Seconds.
+_AGAIN = 30.0
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -48,6 +51,7 @@ class Prompts:
         self._settle = settle
         self._faults: dict[str, tuple[Stamp, str | None]] = {}
         self._to_check: deque[Path] = deque()
+        self._again: dict[str, float] = {}  # when what the disk did not give is listened to again, monotonic seconds
 
     def names(self) -> list[str]:
         """Bare file names, sorted."""
@@ -98,11 +102,19 @@ class Prompts:
         Args:
             fault: why it cannot be used, to follow "cannot be used: ". advice: how it could be better, for the log.
         """
+        self._again.pop(file.name, None)
         self._faults[file.name] = stamp, fault
         if fault:
             log.warning("the prompt %s cannot be used: %s", file.name, fault, extra={"action": "prompt_refused"})
         for sentence in advice:
             log.info("the prompt %s can be used, but %s", file.name, sentence, extra={"action": "prompt_advice"})
+
+    def postpone(self, file: Path, why: str) -> None:
+        """Note that the disk did not give a recording: nothing is known of it, and it is listened to again later."""
+        if file.name not in self._again:
+            said = {"action": "prompt_unread"}
+            log.warning("the prompt %s could not be listened to, and will be again: %s", file.name, why, extra=said)
+        self._again[file.name] = time.monotonic() + _AGAIN
 
     def fault(self) -> str | None:
         """Why a request that names no prompt would be refused now, for the operator; None if it would not."""
@@ -138,6 +150,8 @@ class Prompts:
         return None
 
     def _is_to_be_heard(self, name: str, stamp: Stamp) -> bool:
+        if time.monotonic() < self._again.get(name, 0):
+            return False
         if name not in self._faults:
             return True
         heard, _ = self._faults[name]
@@ -147,6 +161,8 @@ class Prompts:
     def _forget_all_but(self, names: set[str]) -> None:
         for gone in self._faults.keys() - names:
             del self._faults[gone]
+        for gone in self._again.keys() - names:
+            del self._again[gone]
 
     def _fault_of(self, file: Path) -> str | None:
         """What is known to be wrong with its content of now."""
@@ -187,6 +203,7 @@ def content_hash(file: Path) -> str:
 
     Raises:
         SpeechFailed: it cannot be read.
+        StorageUnavailable: it cannot for now.
     """
     try:
         with open(file, "rb", opener=at_once) as recording:
@@ -195,4 +212,5 @@ def content_hash(file: Path) -> str:
                 raise SpeechFailed(f"the prompt '{file.name}' cannot be used: it is no file, or larger than 1 GB")
             return hashlib.file_digest(recording, "sha256").hexdigest()
     except OSError as error:
-        raise SpeechFailed(f"the prompt '{file.name}' cannot be read: {error.strerror}") from None
+        what = f"the prompt '{file.name}'"
+        raise trouble(error, what, "read") or SpeechFailed(f"{what} cannot be read: {error.strerror}") from None

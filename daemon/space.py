@@ -17,6 +17,8 @@ _SMALL_SHARE = 0.05
 _PASSING = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE),
     *(errno.ENFILE, errno.EMFILE, errno.ENOMEM),
+    # The server of a network file system, or the process behind a FUSE mount, is gone.
+    *(errno.ENOTCONN, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
 )
 
 

@@ -35,9 +35,10 @@ def _findings(spec: EngineSpec, request: Mapping[str, Any]) -> Iterator[Finding]
         return
     for prompt in map(Path, request["prompts"]):
         verdict = inspect(prompt, spec.clip_rules)
-        if verdict.fault or verdict.advice:
-            how = f"cannot be used: {verdict.fault}" if verdict.fault else "can be used"
-            yield Finding(f"prompt {prompt.name}", not verdict.fault, how, verdict.advice)
+        fault = verdict.fault or verdict.unread
+        if fault or verdict.advice:
+            how = f"cannot be used: {fault}" if fault else "can be used"
+            yield Finding(f"prompt {prompt.name}", not fault, how, verdict.advice)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Importing this imports nothing heavy; `inspect` and `judged` belong in the engin
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon.audio import LARGEST_RECORDING
+from daemon.files import at_once
+from daemon.space import trouble
 
 _MOST_CHANNELS = 8
 _HERTZ = (4_000, 192_000)
@@ -25,6 +28,10 @@ _FULL_SCALE = 0.999
 _CLIPPED = 0.001
 #: A compressed file's header may be this much off without being wrong, in seconds.
 _HEADER_SLACK = 1.0
+#: So much of a file is read before libsndfile guesses its format, in bytes.
+_HEAD = 1 << 16
+#: SF_ERR_SYSTEM of libsndfile: a system call failed, and it does not say why.
+_SYSTEM_ERROR = 2
 
 
 class BadClip(Exception):
@@ -55,14 +62,20 @@ class Verdict:
     Attributes:
         fault: why it cannot be a prompt, to follow "cannot be used: "; None if it can.
         advice: what would make it a better one, to follow the recording's name and a colon.
+        unread: why the disk did not give it, which says nothing of the recording; None if it did.
     """
 
     fault: str | None = None
     advice: tuple[str, ...] = ()
+    unread: str | None = None
 
 
 class _Fault(Exception):
     """Says what the recording is that it must not be."""
+
+
+class _Unread(Exception):
+    """Says why the disk did not give it."""
 
 
 @dataclass(slots=True)
@@ -90,6 +103,8 @@ def inspect(file: Path, rules: ClipRules | None) -> Verdict:
         _judge(sound, rules)
     except _Fault as fault:
         return Verdict(str(fault))
+    except _Unread as trouble:
+        return Verdict(unread=str(trouble))
     return Verdict(None, tuple(_advice(sound, rules)))
 
 
@@ -102,7 +117,8 @@ def judged(file: Path, rules: ClipRules, name: str = "") -> None:
     Raises:
         BadClip: it cannot; the sentence names it.
     """
-    if fault := inspect(file, rules).fault:
+    verdict = inspect(file, rules)
+    if fault := verdict.fault or verdict.unread:
         raise BadClip(f"the prompt '{name or file.name}' cannot be used: {fault}")
 
 
@@ -111,7 +127,7 @@ def _listened(file: Path, rules: ClipRules) -> _Sound:
     import soundfile  # noqa: PLC0415 (numpy comes with it, which the daemon itself does without)
 
     try:
-        _check_size(file)
+        _check_file(file)
         with soundfile.SoundFile(file) as source:
             _check_kind(source)
             sound = _Sound(source.samplerate, source.channels, source.frames / source.samplerate)
@@ -119,13 +135,27 @@ def _listened(file: Path, rules: ClipRules) -> _Sound:
                 if sound.seconds < rules.heard:
                     _listen(sound, block)
                 sound.frames += len(block)
-    except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless, by its name
-        raise _Fault(_unreadable(error)) from error
+    except OSError as error:
+        sentence = f"it cannot be read: {error.strerror or type(error).__name__}"
+        raise (_Unread if trouble(error, "") else _Fault)(sentence) from error
+    except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            raise _Unread("the disk gave a part of it only") from error
+        raise _Fault(_no_audio(error)) from error
+    except TypeError as error:  # headerless, by its name
+        raise _Fault(_no_audio(error)) from error
     return sound
 
 
-def _check_size(file: Path) -> None:
-    found = file.stat()
+def _check_file(file: Path) -> None:
+    """That libsndfile can open it: by its own word nobody could tell a disk's trouble from a person's mistake."""
+    descriptor = at_once(str(file), os.O_RDONLY)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            os.read(descriptor, _HEAD)
+    finally:
+        os.close(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise _Fault("it is not a file")
     if found.st_size > LARGEST_RECORDING:
@@ -187,8 +217,6 @@ def _advice(sound: _Sound, rules: ClipRules) -> Iterator[str]:
         yield f"it is {sound.promised:.0f} s long and {heard}: {shortest} to {longest} s of clean speech are best"
 
 
-def _unreadable(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"it cannot be read: {error.strerror or type(error).__name__}"
+def _no_audio(error: Exception) -> str:
     reason = str(error).rpartition(": ")[2].strip().rstrip(".")
     return f"it cannot be read as audio ({reason}); give a WAV file"

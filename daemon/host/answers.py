@@ -131,6 +131,7 @@ class Heard(Answer):
 
     fault: _Saying | None
     advice: list[_Saying]
+    unread: _Saying | None
 
 
 def _cut(rows: Sequence[_Sound | _Fault], blob: bytes, sample_rate: int) -> Iterator[Audio | SegmentError]:

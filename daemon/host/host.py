@@ -233,7 +233,7 @@ class Host:
         answer, _ = self._call(
             {"do": "inspect", "file": str(file)}, answers.HEARD, timeout=min(self._timeout, _HEAR_TIMEOUT)
         )
-        return Verdict(answer.fault, tuple(answer.advice))
+        return Verdict(answer.fault, tuple(answer.advice), answer.unread)
 
     def _back_off(self) -> None:
         """Wait out the pause that an engine is due which dies every time."""

@@ -88,12 +88,17 @@ class PuttingAway:
 
     def _note(self, drop: Drop, source: Path | None) -> _Leaving:
         tasks = self._store.tasks_of_drop(drop.uid)
-        fault = notes.fault(tasks)
+        fault = notes.fault(tasks) if tasks else self._known_fault(drop)
         archive = self._failed if fault else self._done
         name = archive.free_name(drop.name)
         self._store.keep_drop_as(drop.uid, f"{archive.name}/{name}")
         archive.leave_note(name, notes.failure(fault, tasks) if fault else notes.result(tasks))
         return _Leaving(drop, source, archive, name)
+
+    def _known_fault(self, drop: Drop) -> str | None:
+        """Of a file that was put away before, and came back with the disk it lay on when its tasks were forgotten."""
+        failed = drop.kept_as and self._place(drop.kept_as)[0] is self._failed
+        return "not all of its tasks were completed, and they are forgotten by now" if failed else None
 
     def _moved(self, leaving: _Leaving) -> bool:
         with self._stuck.told(leaving.drop.name), blaming_the_disk(self._folder):

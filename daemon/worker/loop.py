@@ -95,7 +95,10 @@ class Worker:
             return False
         file, stamp = new
         verdict = self._rooms.host.inspect(file)
-        self._rooms.prompts.judge(file, stamp, verdict.fault, verdict.advice)
+        if verdict.unread:
+            self._rooms.prompts.postpone(file, verdict.unread)
+        else:
+            self._rooms.prompts.judge(file, stamp, verdict.fault, verdict.advice)
         return True
 
     def _rest(self, heard: int) -> None:
