@@ -156,7 +156,16 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_brings_it(tmp_
     assert [finding.what for finding in found] == ["python", "packages"]
     assert found[0].ok == (sys.version_info[:2] == (3, 11))
     assert (found[1].ok, found[1].detail.partition(";")[0]) == (False, "not installed: no-such-package")
-    assert "run: make setup-indextts" in found[1].detail
+    assert "run `make setup-indextts`, or for the installed service `sudo make install INDEXTTS=1`" in found[1].detail
+
+
+def test_another_python_is_told_with_the_command_that_takes_the_right_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    python = next(survey([], EngineSettings(None, "cpu", {}, tmp_path)))
+    assert not python.ok
+    assert (
+        "`sudo make install INDEXTTS=1 PYTHON=/path/to/python3.11` (in a checkout `make clean` first)" in python.detail
+    )
 
 
 def test_a_person_reads_advice_on_lines_of_its_own(here):

@@ -304,5 +304,8 @@ def test_without_the_library_the_command_that_installs_it_is_named(here, hub, tm
     (tmp_path / "empty" / "huggingface_hub.py").parent.mkdir()
     (tmp_path / "empty" / "huggingface_hub.py").write_text("raise ModuleNotFoundError('huggingface_hub')")
     ended = download(hub, "indextts-1.5", PYTHONPATH=f"{tmp_path / 'empty'}")
-    assert "needs the package huggingface_hub, which is not installed: run make setup-indextts" in ended.stderr
+    assert (
+        "needs the package huggingface_hub, which is not installed here: run `make setup-indextts`, or" in ended.stderr
+    )
+    assert "for the installed service `sudo make install INDEXTTS=1`" in ended.stderr
     assert ended.returncode == 1

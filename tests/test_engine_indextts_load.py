@@ -147,7 +147,7 @@ def test_a_tokenizer_that_is_none_is_told(model_dir: Path) -> None:
 
 
 def test_a_package_that_is_not_installed_is_told_with_what_installs_it() -> None:
-    with pytest.raises(EngineUnavailable, match=r"No module named 'indextts_of_nobody'.*make setup-indextts"):
+    with pytest.raises(EngineUnavailable, match=r"No module named 'indextts_of_nobody'.*make install INDEXTTS=1"):
         upstream.module("indextts_of_nobody")
 
 

@@ -18,16 +18,13 @@ TORCH = "2.13.0"
 SIZES = {"cpu": "0.2 GB to fetch, 0.8 GB on disk", "cuda": "about 3 GB to fetch, 6 GB on disk"}
 ADVICE = {
     "cpu": """pip brought a CUDA build of torch, of no use without a GPU and gigabytes large. It was removed again.
-Point pip at PyTorch's CPU builds and run this again: PyTorch's page "Get started" shows the address behind --index-url
-when Pip and CPU are chosen; then
-
-  PIP_EXTRA_INDEX_URL=<that address> make setup-indextts TORCH=cpu""",
+Point pip at PyTorch's CPU builds: PyTorch's page "Get started" shows the address behind --index-url when Pip and CPU
+are chosen. Run the same make command again with TORCH=cpu PIP_EXTRA_INDEX_URL=<that address>""",
     "cuda": """pip brought a build of torch without CUDA, which would leave a GPU idle. It was removed again.
-On a machine without a GPU run: make setup-indextts TORCH=cpu
+On a machine without a GPU run the same make command again with TORCH=cpu.
 Else pip is told somewhere to prefer CPU builds (pip config list shows where: index-url, extra-index-url or find-links).
-Take that out, or point pip at the CUDA builds that PyTorch's page "Get started" shows for your driver; then
-
-  PIP_EXTRA_INDEX_URL=<that address> make setup-indextts""",
+Take that out, or point pip at the CUDA builds that PyTorch's page "Get started" shows for your driver: run the
+same make command again with PIP_EXTRA_INDEX_URL=<that address>""",
 }
 
 

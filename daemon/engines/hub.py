@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.engines.packages import install
 from daemon.engines.weights import WeightFile, Weights, inspect, owner_of
 from daemon.errors import DownloadFailed
 from daemon.files import lock
@@ -62,7 +63,7 @@ def ask(files: Sequence[WeightFile]) -> list[Piece]:
         import huggingface_hub.utils.logging  # noqa: PLC0415
     except ModuleNotFoundError:
         raise DownloadFailed(
-            "downloading needs the package huggingface_hub, which is not installed: run make setup-indextts"
+            f"downloading needs the package huggingface_hub, which is not installed here: {install()}"
         ) from None
     huggingface_hub.utils.logging.set_verbosity(logging.ERROR)  # its warnings repeat what the errors say
     pieces = []

@@ -8,6 +8,7 @@ import re
 
 import torch
 
+from daemon.engines.packages import install
 from daemon.errors import EngineUnavailable
 
 log = logging.getLogger("indexttsd.gpu")
@@ -39,7 +40,7 @@ def _slowly() -> str:
 def why_not(index: int) -> str | None:
     """Why that GPU cannot be used, in plain words."""
     if torch.version.cuda is None:
-        return f"the installed PyTorch {torch.__version__} was built without CUDA; run: make setup-indextts"
+        return f"the installed PyTorch {torch.__version__} was built without CUDA; {install()}"
     if not torch.cuda.is_available():
         return (
             f"PyTorch {torch.__version__} finds no GPU: the NVIDIA driver is missing, older than CUDA "

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 
+from daemon.engines.packages import install
 from daemon.errors import SpeechFailed
 
 #: Enough of a text to tell its language by.
@@ -54,8 +55,7 @@ def check(text: str, lang: str) -> None:
     """
     if lang == "JA" and not (_installed("fugashi") and _installed("unidic_lite")):
         raise SpeechFailed(
-            "Japanese needs the packages fugashi and unidic-lite, which are not installed here; run: "
-            "make setup-indextts"
+            f"Japanese needs the packages fugashi and unidic-lite, which are not installed here; {install()}"
         )
     if lang == "ES" and _has_numbers(text) and not _installed("nemo_text_processing"):
         raise SpeechFailed(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from daemon.engines.base import EngineSettings, Finding
 from daemon.engines.indextts import upstream
+from daemon.engines.packages import install
 from daemon.errors import EngineUnavailable
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -37,7 +38,8 @@ def _python() -> Finding:
     return Finding(
         "python",
         False,
-        f"IndexTTS needs Python 3.11, and this is {mine}; make clean, then make PYTHON=python3.11 setup-indextts",
+        f"IndexTTS needs Python 3.11, and this is {mine}; {install('PYTHON=/path/to/python3.11')} "
+        "(in a checkout `make clean` first)",
     )
 
 

@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from daemon.engines.packages import install
 from daemon.engines.weights import Weights
 from daemon.errors import EngineUnavailable
 
 log = logging.getLogger("indexttsd.upstream")
 
-INSTALL = "run: make setup-indextts (on a machine without a GPU: make setup-indextts TORCH=cpu)"
+INSTALL = f"{install()} (either with TORCH=cpu on a machine without a GPU)"
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
