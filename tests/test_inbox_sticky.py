@@ -67,6 +67,22 @@ for name in ("done", "failed"):
 for file in inbox.glob("*.json"):
     print("claimed", claimed.claim(file, file.name).name)
 """
+AS_THE_DAEMON_LOOKS = """
+import logging
+from daemon.inbox.claimed import Claimed
+from daemon.inbox.claiming import Claiming
+from daemon.life import Sign
+become()
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+claimed = Claimed(inbox)
+claimed.own()
+claiming = Claiming(inbox, claimed, 1000, Sign())
+claiming.begin(0, remote=False)
+for _ in range(2):
+    claiming.refresh(must=True)
+    for taken in claiming.complete():
+        print("claimed", taken.name)
+"""
 AS_A_MEMBER = """
 become()
 (inbox / "x.json").write_text("{}")
@@ -87,8 +103,9 @@ def done_by(user: int, inbox: Path, what: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@ONLY_ROOT
-def test_a_member_of_the_group_drops_files_but_cannot_rename_our_folders(tmp_path):
+@pytest.fixture
+def shared(tmp_path):
+    """An inbox of the daemon's user, in which the group may write."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
@@ -96,8 +113,24 @@ def test_a_member_of_the_group_drops_files_but_cannot_rename_our_folders(tmp_pat
     inbox.mkdir()
     os.chown(inbox, DAEMON, GROUP)
     inbox.chmod(0o2770)
-    done_by(DAEMON, inbox, AS_THE_DAEMON)
-    assert done_by(MEMBER, inbox, AS_A_MEMBER) == [
+    return inbox
+
+
+@ONLY_ROOT
+def test_a_folder_that_we_may_not_move_is_told_once_with_what_to_do_and_keeps_no_file_waiting(shared):
+    done_by(MEMBER, shared, "become()\n(inbox / 'dir').mkdir()\n(inbox / 'x.json').write_text('{}')\n")
+    told, claimed = sorted(done_by(DAEMON, shared, AS_THE_DAEMON_LOOKS))
+    assert told.startswith("'dir' stays for now: it is a folder, only files are taken here, and the daemon's user may ")
+    assert told.endswith("; remove it, and put its files here one by one")
+    assert claimed == "claimed x.json"
+    (shared / "dir").chmod(0o2770)
+    assert "claimed dir" in done_by(DAEMON, shared, AS_THE_DAEMON_LOOKS)
+
+
+@ONLY_ROOT
+def test_a_member_of_the_group_drops_files_but_cannot_rename_our_folders(shared):
+    done_by(DAEMON, shared, AS_THE_DAEMON)
+    assert done_by(MEMBER, shared, AS_A_MEMBER) == [
         f"{name} Operation not permitted" for name in (".claimed", "done", "failed")
     ]
-    assert done_by(DAEMON, inbox, AS_THE_DAEMON) == ["claimed x.json"]
+    assert done_by(DAEMON, shared, AS_THE_DAEMON) == ["claimed x.json"]

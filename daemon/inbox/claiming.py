@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from daemon.life import Sign
 
 #: When one look at the folder has found so many files that must lie longer, the rest is not looked at yet.
 _LOOKS = 5000
+_NO_FOLDERS = (
+    "it is a folder, only files are taken here, and the daemon's user may not write to it, so it cannot be moved to "
+    "failed/ either; remove it, and put its files here one by one"
+)
 
 
 class Claiming:
@@ -95,7 +100,13 @@ class Claiming:
         path = self._folder / name
         if look.regular:
             self._to_disk(path)
-        taken = self._claimed.claim(path, shortened(name))
+        try:
+            taken = self._claimed.claim(path, shortened(name))
+        except PermissionError:
+            # Whoever moves a folder changes its `..`, and so needs a right to the folder itself: a file moves without.
+            if look.kind == "a directory" and not os.access(path, os.W_OK):
+                raise PermissionError(_NO_FOLDERS) from None
+            raise
         return None if self._gave_back(taken, look, path) else taken
 
     def _being_written(self, path: Path) -> bool | None:
