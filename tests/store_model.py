@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,10 +102,6 @@ class ModelTask:
                 speech.attempts, speech.in_company = 0, False
                 speech.segments_done, speech.segments_total = 0, None
 
-    @property
-    def may_be_retried(self) -> bool:
-        return self.over and any(speech.state is not State.COMPLETED for speech in self.speeches)
-
 
 @dataclass(eq=False)
 class Drop:
@@ -137,7 +133,7 @@ class Model:
             fresh = [task for task in answer if task.n < 0]
             if not known and limit is not None and len(self.of(State.PENDING)) + len(set(fresh)) >= limit:
                 return QueueFull
-            if not known and self._promised(item, fresh):
+            if not known and self._promised(item, item.speeches, fresh):
                 return BadRequest
             answer.append(known or ModelTask(item))
         return answer
@@ -146,12 +142,16 @@ class Model:
         key = new.idempotency_key
         return next((task for task in [*self.tasks, *answer] if key and task.new.idempotency_key == key), None)
 
-    def _promised(self, new: NewTask, fresh: list[ModelTask]) -> bool:
+    def may_be_retried(self, task: ModelTask) -> bool:
+        missing = [speech.name for speech in task.speeches if speech.state is not State.COMPLETED]
+        return task.over and bool(missing) and not self._promised(task.new, missing, [])
+
+    def _promised(self, new: NewTask, wanted: Iterable[str], fresh: list[ModelTask]) -> bool:
         if not new.batch or new.overwrite:
             return False
         names = {speech.name for speech in self.speeches() if speech.task.new.batch and speech.state in UNFINISHED}
         names |= {name for task in fresh if task.new.batch for name in task.new.speeches}
-        return bool(names & set(new.speeches))
+        return bool(names.intersection(wanted))
 
     def accept(self, answer: list[ModelTask], ids: list[str]) -> None:
         """Take the ledger's ids for what is new; they count without a gap."""

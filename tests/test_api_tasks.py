@@ -295,6 +295,28 @@ def test_a_batch_is_retried_for_its_failed_files_only(door):
     assert door.store.claim() is None
 
 
+def test_a_batch_whose_names_another_one_was_promised_meanwhile_waits_with_its_retry(door):
+    speeches = {"a.wav": "a", "b.wav": "b"}
+    first = door.submit_batch(speeches)
+    door.complete(door.claim())
+    door.delete(f"{TASKS}/{first}")
+    second = door.submit_batch({"b.wav": "other"})
+    answer = door.post(f"{TASKS}/{first}/retry")
+    assert (answer.status, answer.detail) == (
+        409,
+        "another unfinished batch will write b.wav in the same directory; wait for it",
+    )
+    door.delete(f"{TASKS}/{second}")
+    assert door.post(f"{TASKS}/{first}/retry").status == 200
+
+
+def test_a_batch_that_may_overwrite_is_retried_whatever_others_will_write(door):
+    first = door.submit_batch({"b.wav": "b"}, overwrite=True)
+    door.delete(f"{TASKS}/{first}")
+    door.submit_batch({"b.wav": "other"})
+    assert door.post(f"{TASKS}/{first}/retry").status == 200
+
+
 def test_only_what_failed_can_be_retried(door):
     task = door.submit()
     assert door.post(f"{TASKS}/{task}/retry").status == 409

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, func, insert, select
 
-from daemon.errors import BadRequest, QueueFull
+from daemon.errors import BadRequest, Conflict, QueueFull
+from daemon.store import work
 from daemon.store.schema import drop_tasks, drops, speeches, tasks, texts
 from daemon.tasks import BATCH_MODE, NewTask, Receipt, State, format_id, parse_id
 
@@ -80,21 +81,35 @@ def waiting(connection: Connection) -> int:
     return connection.scalar(select(func.count()).where(tasks.c.state == State.PENDING)) or 0
 
 
+def check_retry(connection: Connection, task: int) -> None:
+    """Pass if no other batch will write the files that this one is to try once more.
+
+    Raises:
+        Conflict
+    """
+    careful = select(tasks.c.directory).where(tasks.c.id == task, tasks.c.batch, ~tasks.c.overwrite)
+    directory = connection.scalar(careful)
+    again = select(speeches.c.file_name).where(speeches.c.task == task, speeches.c.state.in_(work.MISSING))
+    if directory and (taken := _promised(connection, directory, connection.scalars(again))):
+        raise Conflict(taken)
+
+
 def _check_promises(connection: Connection, task: NewTask) -> None:
-    if not task.batch or task.overwrite:
-        return
+    careful = task.batch and not task.overwrite
+    if careful and (taken := _promised(connection, task.directory, task.speeches)):
+        raise BadRequest(taken, index=task.index)
+
+
+def _promised(connection: Connection, directory: str, names: Iterable[str]) -> str | None:
+    """Which of these names unfinished batches will write in the folder, as a sentence; None if they will write none."""
     promised = (
         select(speeches.c.file_name)
         .join(tasks, tasks.c.id == speeches.c.task)
-        .where(tasks.c.directory == task.directory, tasks.c.finished_at.is_(None), tasks.c.batch)
+        .where(tasks.c.directory == directory, tasks.c.finished_at.is_(None), tasks.c.batch)
         .where(speeches.c.state.in_(_UNFINISHED))
     )
-    taken = sorted(set(connection.scalars(promised)) & set(task.speeches))
-    if taken:
-        names = ", ".join(taken[:10])
-        raise BadRequest(
-            f"another unfinished batch will write {names} in the same directory; wait for it", index=task.index
-        )
+    taken = ", ".join(sorted(set(connection.scalars(promised)).intersection(names))[:10])
+    return f"another unfinished batch will write {taken} in the same directory; wait for it" if taken else None
 
 
 def _insert(connection: Connection, task: NewTask) -> Receipt:

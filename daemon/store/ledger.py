@@ -104,6 +104,7 @@ class Store:
             task = self._get(connection, task_id)
             if task.state not in OVER or task.completed_files == task.total_files:
                 raise Conflict(f"Task '{task_id}' is {task.state}; only what failed or was cancelled can be retried")
+            accepting.check_retry(connection, task.n + 1)
             work.put_back(connection, task.n + 1)
             return self._get(connection, task_id)
 

@@ -239,6 +239,8 @@ def _task_error(connection: Connection, task: int, state: State, found: Mapping[
     return error if files == 1 else f"none of {files} files could be made; the first: {error}"
 
 
+#: States of speeches that a retry puts back.
+MISSING = (State.FAILED, State.CANCELLED)
 #: What a retry forgets of a speech.
 _FRESH = {
     "state": State.PENDING,
@@ -254,7 +256,7 @@ _FRESH = {
 
 def put_back(connection: Connection, task: int) -> None:
     """Put a task that is over back among the waiting, with those of its files that are not there."""
-    missing = speeches.c.state.in_((State.FAILED, State.CANCELLED))
+    missing = speeches.c.state.in_(MISSING)
     connection.execute(update(speeches).where(speeches.c.task == task, missing).values(_FRESH))
     back = update(tasks).where(tasks.c.id == task, tasks.c.state.in_(sources(State.PENDING)))
     connection.execute(

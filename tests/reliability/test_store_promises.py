@@ -154,7 +154,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(which=WHICH)
     def retry(self, which):
         task = pick(self.model.tasks, which)
-        if not task.may_be_retried:
+        if not self.model.may_be_retried(task):
             self.changes_nothing(Conflict, lambda: self.store.retry(task.task_id))
             return
         self.store.retry(task.task_id)
