@@ -14,7 +14,6 @@ from daemon.errors import ConfigError
 from daemon.schema import Strict, first_complaint
 
 #: Where a configuration is looked for when none is named.
-DEFAULT_FILES = (Path("config.yaml"), Path("/etc/indexttsd/config.yaml"))
 
 
 #: The longest time that may be asked for, in seconds: beyond some years the operating system's clocks overflow.
@@ -165,19 +164,6 @@ class Config(Strict):
     def complaint(self, sentence: str, *path: str | int) -> ConfigError:
         """An error about the key at `path`, naming file and line, for faults only others can see."""
         return _complaint(self._file, _nodes(self._file), path, sentence)
-
-
-def find() -> Path:
-    """The first of DEFAULT_FILES that exists.
-
-    Raises:
-        ConfigError: none does.
-    """
-    for file in DEFAULT_FILES:
-        if file.is_file():
-            return file
-    places = " nor ".join(map(str, DEFAULT_FILES))
-    raise ConfigError(f"no configuration found: neither {places} exists; name one with --config FILE")
 
 
 def load(file: Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from daemon import config, premises
+from daemon.cli.options import find
 from daemon.errors import ConfigError
 
 SHIPPED = Path("config.yaml")
@@ -82,13 +84,31 @@ def test_the_defaults_are_those_of_the_contract(load, tmp_path):
 # Where it is looked for
 
 
-def test_a_configuration_is_looked_for_here_and_then_in_etc(tmp_path, monkeypatch):
+def test_a_configuration_is_looked_for_here_and_then_in_etc(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert str(config.DEFAULT_FILES[1]) == "/etc/indexttsd/config.yaml"
     with pytest.raises(ConfigError, match=r"neither config\.yaml nor /etc/indexttsd/config\.yaml exists"):
-        config.find()
+        find()
+    system = tmp_path / "etc.yaml"
+    system.touch()
+    assert find(system=system) == system
     Path("config.yaml").touch()
-    assert config.find() == Path("config.yaml")
+    assert find() == Path("config.yaml")
+    assert capsys.readouterr().err == ""
+    assert find(system=system) == Path("config.yaml")
+    assert capsys.readouterr().err == f"indexttsd: {tmp_path}/config.yaml is used, and not {system}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("strangers", ["file", "folder"])
+def test_a_strangers_configuration_is_not_found_where_the_system_has_one(tmp_path, monkeypatch, capsys, strangers):
+    monkeypatch.chdir(tmp_path)
+    here, system = tmp_path / "config.yaml", tmp_path / "etc.yaml"
+    here.touch()
+    system.touch()
+    os.chown(here if strangers == "file" else tmp_path, 65534, 65534)
+    assert find() == Path("config.yaml"), "there is nothing else"
+    assert find(system=system) == system
+    assert capsys.readouterr().err == f"indexttsd: {system} is used, and not {here}, which is somebody else's\n"
 
 
 def test_paths_are_relative_to_the_file_not_to_the_caller(tmp_path, monkeypatch):
