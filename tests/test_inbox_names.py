@@ -45,8 +45,8 @@ def test_a_foreign_note_takes_the_name_too(room):
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
-        (b"n" * 245 + b".json", "n" * 195 + ".json"),
-        ("好" * 81 + ".JSON", "好" * 65 + ".JSON"),
+        (b"n" * 245 + b".json", "n" * 186 + "-aa5581f1.json"),
+        ("好" * 81 + ".JSON", "好" * 62 + "-f8d46719.JSON"),
         (b"a\xff\xfeb.json", "a\ufffd\ufffdb.json"),
         ("two\nlines.json", "two\nlines.json"),
         ("-- rm -rf *.json", "-- rm -rf *.json"),
@@ -73,6 +73,14 @@ def test_long_names_that_collide_are_numbered_too(room, name):
         room.inbox.scan()
     assert len(room.lying("failed")) == 4
     assert any(kept.endswith("-2.json") for kept in room.lying("failed"))
+
+
+def test_long_names_that_differ_in_their_ends_have_folders_of_their_own(room):
+    for end in "12":
+        room.drop(f"{'n' * 240}{end}.json", {"speeches": {"a.wav": "a"}})
+    room.inbox.scan()
+    assert room.statuses()["pending"] == 2
+    assert len({task.directory for task in room.store.tasks(None, 9, None)}) == 2
 
 
 @pytest.mark.parametrize("name", ["x.json", "X.JSON", "y.Json", "a.b.jSoN"])

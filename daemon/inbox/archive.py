@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -135,10 +136,16 @@ def _numbered(stem: str, suffix: str, count: int) -> str:
 
 
 def shortened(name: str) -> str:
-    """A name of at most 200 bytes of UTF-8 that keeps its suffix; what is not UTF-8 becomes U+FFFD."""
+    """A name of at most 200 bytes of UTF-8 that keeps its suffix; what is not UTF-8 becomes U+FFFD.
+
+    Long names that differ only in their ends stay different: they name output folders, too.
+    """
     name = os.fsencode(name).decode(errors="replace")
+    if len(name.encode()) <= _NAME_BYTES:
+        return name
+    mark = "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
-    room = _NAME_BYTES - len(suffix.encode())
+    room = _NAME_BYTES - len(suffix.encode()) - len(mark)
     if room < 1:  # a suffix that long is none
-        return name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    return stem.encode()[:room].decode(errors="ignore") + suffix
+        stem, suffix, room = name, "", _NAME_BYTES - len(mark)
+    return stem.encode()[:room].decode(errors="ignore") + mark + suffix
