@@ -171,6 +171,11 @@ def test_of_the_copies_before_upgrades_the_newest_five_stay_and_those_by_hand_al
     assert len(names) == 6
 
 
+def test_upgrades_that_are_begun_within_one_second_have_a_copy_each(tmp_path):
+    file = write_ledger(tmp_path / "indexttsd.db", "0001")
+    assert len({backups.before_upgrade(file, "0001") for _ in range(3)}) == len(copies(file)) == 3
+
+
 def test_a_killed_daemons_migration_ends_with_it(tmp_path):
     file = write_ledger(tmp_path / "indexttsd.db", "0001")
     code = "import sys; from pathlib import Path; from daemon.store import Store; Store(Path(sys.argv[1]))"

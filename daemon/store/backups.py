@@ -7,6 +7,7 @@ Those by hand are nobody's but the operator's, and stay.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -46,7 +47,10 @@ def before_upgrade(file: Path, revision: str) -> Path:
     """
     for unfinished in folder_of(file).glob(f"{_UPGRADE}*.part"):  # a killed daemon's
         unfinished.unlink()
-    target = folder_of(file) / f"{_UPGRADE}{revision}-{_now()}.db"
+    name = f"{_UPGRADE}{revision}-{_now()}"
+    # A daemon that was killed within its upgrade may be started anew within the same second.
+    names = (f"{name}.db" if count == 1 else f"{name}-{count}.db" for count in itertools.count(1))
+    target = next(free for found in names if not (free := folder_of(file) / found).exists())
     write(file, target)
     return target
 
