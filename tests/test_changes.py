@@ -288,7 +288,8 @@ def test_the_configuration_alone_is_checked_without_touching_a_folder(tmp_path):
     assert (ended.returncode, [file.name for file in tmp_path.iterdir()]) == (0, ["config.yaml"])
     assert ended.stdout.splitlines() == [
         f"ok       configuration: {tmp_path / 'config.yaml'}",
-        "ok       HTTP door: http://127.0.0.1:51046; whoever reaches it may ask, for there are no tokens",
+        "ok       HTTP door: http://127.0.0.1:51046; whoever reaches it may ask, for there are no tokens, "
+        + "unless systemd hands them over",
     ]
 
 

@@ -116,13 +116,13 @@ def test_a_speech_whose_engine_babbles_is_charged_like_one_that_kills_it(make_wo
 # Back-off
 
 
-def test_the_third_death_in_a_row_and_each_further_one_is_followed_by_a_longer_pause():
+def test_the_fourth_death_in_a_row_and_each_further_one_is_followed_by_a_longer_pause():
     deaths = Deaths()
     owed = []
     for _ in range(12):
         deaths.count("it was killed")
         owed.append(deaths.owed())
-    assert owed == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert owed == [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert 59 < deaths.pause() <= 60
     assert (
         deaths.sentence()

@@ -57,7 +57,7 @@ def of_installation(config: Config) -> Iterator[Finding]:
 def _door(config: Config, *, more_tokens: bool = False) -> Finding:
     tokens, place = address.look(config, more_tokens=more_tokens), address.shown(config)
     if not tokens.needed:
-        told = f"{place}; whoever reaches it may ask, for there are no tokens"
+        told = f"{place}; whoever reaches it may ask, for there are no tokens, unless systemd hands them over"
         return Finding("HTTP door", True, told, tuple(_strangers(config)))
     if not len(tokens):
         advice = "make a token with: indexttsd token new"

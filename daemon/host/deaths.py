@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
-#: So many deaths in a row are without a pause: one poisonous text dies as often as `worker.max_attempts` says.
-_FREE = 2
+#: So many deaths in a row are without a pause: one poisonous text dies as often as `worker.max_attempts` says, of
+#: which this is the default. With several in a row the next good text waits for the pauses between them: an engine
+#: that dies of everything must not burn the whole queue.
+_FREE = 3
 #: The pause after the next one, doubled with each further one, and the longest. Seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 

@@ -78,7 +78,7 @@ def test_an_engine_that_dies_every_time_is_left_alone_which_everybody_can_see_an
     said = until(lambda: b"died 5 times in a row" in (answer := daemon.get("/ready")).body and answer, "it")
     assert (said.status, engine_state(daemon)) == (503, "backoff")
     assert said.detail == (
-        "the engine died 5 times in a row and is loaded again after 4 s; "
+        "the engine died 5 times in a row and is loaded again after 2 s; "
         "the last time the engine's process was killed by SIGKILL"
     )
     loads = daemon.log.read_text().count("is being loaded")
