@@ -9,8 +9,8 @@ import pytest
 import waitress.utilities
 
 from daemon.api import Api
+from daemon.api.answers import STATUS
 from daemon.api.openapi import Document
-from daemon.api.routes import STATUS
 from daemon.config import LimitsConfig
 from daemon.engines import SPECS
 from daemon.intake import Intake

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import errors
 from daemon.__main__ import EXIT_CODES
-from daemon.api.routes import STATUS
+from daemon.api.answers import STATUS
 from daemon.errors import IndexttsdError, RequestRefused
 
 ALL = [found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, IndexttsdError)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from daemon.api.answers import SAFE_HEADERS, error_body
+from daemon.api.answers import SAFE_HEADERS, error_body, status_of
 from daemon.errors import BadRequest, Forbidden, RequestRefused, Unauthorized
 from daemon.tokens import Tokens
 
@@ -20,7 +21,6 @@ _OPEN = ("/health", "/api/tts/health")
 _WRITES = ("POST", "PUT", "PATCH")
 #: What a browser says of a page that is not ours; another port of the same machine is the same site to it.
 _FOREIGN_SITES = ("cross-site", "same-site")
-_STATUS_LINES = {Forbidden: "403 Forbidden", Unauthorized: "401 Unauthorized"}
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(:[0-9]*)?", re.ASCII)
 
 
@@ -137,8 +137,9 @@ def _bare(host: str) -> str:
 
 
 def _refuse(start: StartResponse, environ: Environ, error: RequestRefused) -> list[bytes]:
-    status = next((line for kind, line in _STATUS_LINES.items() if isinstance(error, kind)), "400 Bad Request")
+    status = HTTPStatus(status_of(error))
     body = error_body(str(error)).encode()
     challenge = [("WWW-Authenticate", "Bearer")] if isinstance(error, Unauthorized) else []
-    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *challenge])
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *challenge]
+    start(f"{status} {status.phrase}", headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -10,43 +10,15 @@ import bottle
 import daemon
 from daemon import strict_json
 from daemon.api import sound
-from daemon.api.answers import RETRY_AFTER, error_body, incident
+from daemon.api.answers import RETRY_AFTER, STATUS, error_body, incident, status_of
 from daemon.api.openapi import LARGEST_PAGE, MEDIA_TYPES, PAGE, Document
 from daemon.bell import Bell
-from daemon.errors import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    IndexttsdError,
-    LedgerBroken,
-    LedgerDamaged,
-    MachineTrouble,
-    NotFound,
-    QueueFull,
-    RequestRefused,
-    TooLarge,
-    Unauthorized,
-)
+from daemon.errors import BadRequest, Conflict, IndexttsdError, TooLarge
 from daemon.intake import Intake
 from daemon.outputs import Outputs
 from daemon.prompts import Prompts
 from daemon.store import Store
 from daemon.tasks import STATUS_WORDS, State, parse_id, view
-
-#: Error -> HTTP status; the nearest class in the error's ancestry decides.
-STATUS: Mapping[type[IndexttsdError], int] = {
-    BadRequest: 400,
-    Unauthorized: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    QueueFull: 429,
-    RequestRefused: 400,
-    MachineTrouble: 503,
-    LedgerBroken: 503,
-    LedgerDamaged: 503,
-}
 
 
 class Api:
@@ -202,8 +174,7 @@ def _json(callback: Callable[..., object]) -> Callable[..., object]:
 
 
 def _refusal(error: IndexttsdError) -> bottle.HTTPResponse:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return _json_response(status, str(error))
+    return _json_response(status_of(error), str(error))
 
 
 def _json_response(status: int, detail: str) -> bottle.HTTPResponse:
