@@ -80,7 +80,7 @@ def test_the_service_is_as_closed_as_promised(tmp_path, drop_ins, most):
         ("RestartPreventExitStatus", "78"),
         ("Restart", "on-failure"),
         ("RestartSec", "0.5"),
-        ("StartLimitBurst", "5"),
+        ("StartLimitBurst", "10"),
         ("KillMode", "mixed"),
         ("OOMPolicy", "continue"),
         ("UMask", "0027"),

@@ -47,7 +47,9 @@ KEPT = """removed: the service, its units and its code.
 Kept: the configuration and tokens, tasks, recordings and all that was spoken, drop-ins below /etc/systemd/system, and
 the user. To remove those too:
   rm -r /etc/indexttsd /var/lib/indexttsd /var/cache/indexttsd
-  userdel indexttsd"""
+  rm -rf /etc/systemd/system/indexttsd.*.d
+  userdel indexttsd
+  groupdel indexttsd    # if it had members; without any it went with the user"""
 
 
 def main() -> None:
@@ -360,7 +362,7 @@ def start(*, leave: bool) -> None:
         print("left as it was; to run what is installed now: systemctl enable indexttsd && systemctl restart indexttsd")
         return
     run("systemctl", "enable", "--quiet", "indexttsd.service")
-    subprocess.run(["systemctl", "reset-failed", "indexttsd.service"], capture_output=True, check=False)
+    subprocess.run(["systemctl", "reset-failed", "indexttsd.*"], capture_output=True, check=False)
     if subprocess.run(["systemctl", "restart", "indexttsd.service"], check=False).returncode:
         subprocess.run(["journalctl", "-u", "indexttsd", "-n", "10", "-o", "cat", "--no-pager"], check=False)
         sys.exit("the service is installed, but it did not start; its last words are above (journalctl -u indexttsd)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.reliability import hanging
 from tests.systemd.probe import AS_ROOT
 from tests.systemd.service import CONFIG, DATA
 
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 LONG = "One sentence that is spoken for a while. " * 20
 
 
@@ -93,7 +96,12 @@ def test_one_room_that_hangs_starves_the_watchdog_and_the_stacks_are_told(servic
     assert "hanging.py" in service.journal()  # a stack says where
 
 
-def test_a_daemon_that_dies_again_and_again_is_given_up(service):
+@pytest.mark.parametrize("units", [["indexttsd.service"], ["indexttsd.socket", "indexttsd.service"]], ids=len)
+def test_a_daemon_that_dies_again_and_again_is_given_up_until_it_is_healed_as_documented(service, units):
+    run = service.machine.run
+    run("systemctl", "stop", "indexttsd")
+    run("systemctl", "start", *units)
+
     def killed_again():
         if service.show("ActiveState") == "failed":
             return True
@@ -102,8 +110,16 @@ def test_a_daemon_that_dies_again_and_again_is_given_up(service):
         return False
 
     until(killed_again, "given up", pause=0.2)
-    assert service.show("NRestarts") == "5"  # five starts, and the sixth was refused
+    assert service.show("NRestarts") == "9"  # the fixture's start and ours count too, and the eleventh was refused
     assert "Start request repeated too quickly" in service.journal()
+    try:
+        assert [service.machine.show(unit, "ActiveState") for unit in units] == ["failed"] * len(units)
+        run("systemctl", "reset-failed", "indexttsd.*")
+        run("systemctl", "start", *units)
+        service.ready()
+        assert [service.machine.show(unit, "ActiveState") for unit in units] == ["active"] * len(units)
+    finally:
+        run("systemctl", "stop", "indexttsd.socket", "indexttsd.service")
 
 
 def test_a_wrong_configuration_is_told_once_and_not_started_again(service):
@@ -271,6 +287,28 @@ def test_a_socket_file_that_systemd_holds_outlives_the_daemon(service):
         assert service.ask("GET", "/health", place=place, user="alice") == (200, {"status": "ok"})
     finally:
         shell(f"systemctl stop indexttsd.socket indexttsd.service; rm -r {drop_ins}")
+
+
+def test_a_socket_file_that_systemd_holds_may_be_another_groups_alone(service):
+    place, drop_ins = "/run/indexttsd.sock", "/etc/systemd/system/indexttsd.socket.d"
+    told = re.search(r"```ini\n(\[Socket\]\n.*?)```", OPERATIONS.read_text(encoding="utf-8"), re.DOTALL)
+    shell = service.machine.shell
+    shell("useradd --groups www-data carol")
+    service.use("unix-socket.conf")
+    service.configure(server={"unix_socket": place})
+    service.machine.write(f"{drop_ins}/group.conf", told[1])
+    shell("systemctl daemon-reload; systemctl stop indexttsd; systemctl start indexttsd.socket indexttsd.service")
+    try:
+        for _ in range(2):
+            assert service.ask("GET", "/health", place=place, user="carol") == (200, {"status": "ok"})
+            assert not service.answers("/health", place=place, user="alice")
+            assert not service.answers("/health", place=place, user="bob")
+            service.machine.run("systemctl", "restart", "indexttsd")
+        assert "Permission denied" in shell(f"ls {DATA}/inbox", user="carol", check=False)
+        assert service.show("PrivateNetwork") == "yes"
+        assert "female_zh.wav" in shell("indexttsd prompts")
+    finally:
+        shell(f"systemctl stop indexttsd.socket indexttsd.service; rm -r {drop_ins}; userdel carol")
 
 
 def test_the_drop_in_for_gpus_starts_on_a_machine_without_one(service):

@@ -111,6 +111,7 @@ def test_an_upgrade_keeps_the_data_and_a_wrong_configuration_stops_it_before_it_
 
 def test_what_is_uninstalled_leaves_the_data_and_says_how_to_remove_it(service):
     shell = service.machine.shell
+    service.use("gpu.conf")
     task = service.post("Spoken before the end.")
     spoken = service.ended(task)["output_file"]
     said = service.make("uninstall")
@@ -123,3 +124,7 @@ def test_what_is_uninstalled_leaves_the_data_and_says_how_to_remove_it(service):
     assert "removed" in service.make("uninstall")  # once more does no harm
     bare = "env PATH=/nowhere /usr/bin/python3 /host/checkout/tools/install.py uninstall"
     assert "systemctl is not found" in shell(bare, check=False)
+    told = re.findall(r"^  (.+)$", said, re.MULTILINE)  # alice's membership keeps the group from going with the user
+    shell("set -e\n" + "\n".join(told))
+    left = "getent passwd indexttsd; getent group indexttsd; ls /etc/systemd/system | grep indexttsd"
+    assert shell(left, check=False) == ""
