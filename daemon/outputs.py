@@ -286,6 +286,6 @@ def _not_writable(folder: int) -> OSError:
 
 
 def _reason(error: OSError) -> str:
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
         return "a part of it is not a directory, or is a symbolic link"
     return error.strerror or str(error)

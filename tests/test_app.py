@@ -86,6 +86,17 @@ def test_a_second_daemon_on_one_inbox_is_refused_with_exit_78_and_one_line(daemo
     )
 
 
+def test_a_start_that_the_inbox_refuses_leaves_no_socket_and_no_open_ledger(daemon, tmp_path):
+    other = LiveDaemon(tmp_path / "other")
+    door = tmp_path / "other.sock"
+    other.write_config(paths={"inbox": str(daemon.inbox)}, server={"unix_socket": str(door)})
+    assert other.spawn().stop(0) == 78
+    assert f"is using the inbox {daemon.inbox}" in other.log.read_text()
+    assert not door.exists()
+    ledger = other.folder / "state" / "indexttsd.db"
+    assert (ledger.exists(), ledger.with_name("indexttsd.db-wal").exists()) == (True, False)
+
+
 @pytest.mark.parametrize("section", ["paths", "server"])
 def test_a_second_daemon_on_one_state_or_port_is_refused(daemon, tmp_path, section):
     other = LiveDaemon(tmp_path / "other")

@@ -15,6 +15,7 @@ import soundfile
 
 from daemon.engines import SPECS
 from daemon.engines.clips import BadClip, ClipRules, Verdict, inspect, judged
+from tests.disks import no_more_files, with_fault
 
 RATE = 24_000
 #: What an engine asks that loads whole recordings and hears their first 15 s.
@@ -91,6 +92,34 @@ def test_what_is_gone_or_no_file_is_told(tmp_path):
     assert fault(tmp_path) == "it is not a file"
     os.mkfifo(tmp_path / "pipe.wav")
     assert fault(tmp_path / "pipe.wav") == "it is not a file"
+
+
+def test_what_the_disk_does_not_give_for_now_says_nothing_of_the_recording(write):
+    clip = write(sound(4))
+    with no_more_files():
+        assert inspect(clip, CLONING) == Verdict(unread="it cannot be read: Too many open files")
+        with pytest.raises(BadClip, match=r"^the prompt 'clip\.wav' cannot be used: it cannot be read: Too many"):
+            judged(clip, CLONING)
+    assert inspect(clip, CLONING) == Verdict()
+
+
+LISTEN = """
+import sys
+from pathlib import Path
+from daemon.engines import SPECS
+from daemon.engines.clips import inspect
+verdict = inspect(Path(sys.argv[1]), SPECS["indextts-2"].clip_rules)
+print(verdict.fault, verdict.unread, sep="|")
+"""
+
+
+@pytest.mark.parametrize("name", ["clip.wav", "clip.flac", "clip.ogg", "clip.mp3"])
+@pytest.mark.parametrize(
+    "call", ["openat:error=EIO", "read:error=EIO", "read:error=EIO:when=1", "read:error=EIO:when=4"]
+)
+def test_a_disk_that_fails_under_a_recording_says_nothing_of_it(write, name, call):
+    clip = write(np.random.default_rng(0).uniform(-0.5, 0.5, RATE * 8), name=name)
+    assert with_fault(call, [clip], LISTEN, clip) == "None|it cannot be read: Input/output error\n"
 
 
 @pytest.mark.parametrize(("seconds", "length"), [(0, "0.00"), (0.025, "0.03"), (0.49, "0.49")])

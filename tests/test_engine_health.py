@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from tests.disks import injected
 from tests.live import LiveDaemon, until, write_wav
 
 FAULT = "it cannot be read as audio (Format not recognised); give a WAV file"
@@ -50,6 +51,18 @@ def test_a_recording_in_its_place_can_be_used_at_once(daemon):
     refused(daemon, "mended.wav")
     write_wav(prompts / "new", level=3).rename(prompts / "mended.wav")
     assert daemon.ended(post(daemon, "mended.wav").json["task_id"])["status"] == "completed"
+
+
+def test_a_recording_that_the_disk_did_not_give_is_refused_by_neither_door(daemon):
+    unread = daemon.folder / "prompts" / "unread.wav"
+    with injected(until(daemon.engine_pid), "read:error=EIO", unread):
+        shutil.copy(unread.with_name("letter.wav"), unread)
+        daemon.ended(daemon.submit(prompt_path="alice.wav"))  # between two tasks the engine listens
+        until(lambda: "unread.wav could not be listened to, and will be again" in daemon.log.read_text(), "the line")
+    assert daemon.ended(post(daemon, "unread.wav").json["task_id"])["status"] == "completed"
+    daemon.drop("unread.json", {"text": "Hello.", "prompt_path": "unread.wav"})
+    [view] = daemon.note("done/unread.json.result.json")
+    assert view["status"] == "completed"
 
 
 def test_an_engine_that_cannot_go_on_is_replaced_and_only_the_culprit_fails(daemon):

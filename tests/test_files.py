@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import pytest
 
 from daemon import files
 from daemon.errors import ConfigError, InUse
-from daemon.files import lock, remote_kind, rename_new, to_disk
+from daemon.files import lock, make_folder, remote_kind, rename_new, to_disk
+from tests.disks import run
 
 
 def rename_in(folder, source, target):
@@ -124,3 +126,50 @@ def test_what_has_no_disk_below_it_passes_and_what_is_missing_does_not(tmp_path)
     to_disk(tmp_path / "pipe")  # EINVAL, as some file systems say of folders
     with pytest.raises(FileNotFoundError):
         to_disk(tmp_path / "missing")
+
+
+MAKE = "import sys; from pathlib import Path; from daemon.files import make_folder; make_folder(Path(sys.argv[1]))"
+
+
+@pytest.fixture
+def making(tmp_path):
+    """Makes a folder in a process of its own; the calls of the kernel that took, as `call path`."""
+
+    def make(folder):
+        calls = tmp_path / "calls"
+        trace = ["strace", "-f", "-y", "-o", calls, "-e", "trace=mkdir,mkdirat,fsync"]
+        run(*trace, sys.executable, "-c", MAKE, folder)
+        found = re.findall(r"(mkdir|fsync)(?:at)?\(.*?(/[^\">]*)[\">].* = 0", calls.read_text())
+        return [f"{call} {path}" for call, path in found]
+
+    return make
+
+
+def test_every_folder_that_is_made_is_on_the_disk_before_the_next(tmp_path, making):
+    assert making(tmp_path / "a/b/c") == [
+        *(f"mkdir {tmp_path}/a", f"fsync {tmp_path}"),
+        *(f"mkdir {tmp_path}/a/b", f"fsync {tmp_path}/a"),
+        *(f"mkdir {tmp_path}/a/b/c", f"fsync {tmp_path}/a/b"),
+    ]
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path, making):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    assert making(tmp_path / "a/b") == making(tmp_path / "link/b") == []
+
+
+def test_what_stands_in_a_folders_way_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/a"):
+        with pytest.raises(FileExistsError, match=f"{tmp_path}/file'"):
+            make_folder(folder)
+
+
+def test_a_folder_is_made_where_others_may_be_made_but_none_be_seen(tmp_path):
+    (tmp_path / "drop").mkdir(mode=0o300)
+    # A root that may not do more than others: permissions count for it.
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    run(*plain, "true")
+    subprocess.run([*plain, sys.executable, "-c", MAKE, tmp_path / "drop/a/b"], check=True)
+    assert (tmp_path / "drop/a/b").is_dir()

@@ -186,13 +186,19 @@ def test_claimed_files_wait_for_a_ledger_that_takes_nothing_and_are_read_when_it
     assert "stays" not in caplog.text
 
 
+FORGOTTEN = "not all of its tasks were completed, and they are forgotten by now"
+
+
+@pytest.mark.parametrize(("failing", "kept_in"), [(None, "done"), ("a", "failed")])
 @pytest.mark.parametrize("forgotten", [False, True], ids=["", "and its tasks were forgotten meanwhile"])
-def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_is_back(open_room, forgotten):
+def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_is_back(
+    open_room, forgotten, failing, kept_in
+):
     room = open_room()
     room.drop("x.json", {"text": "a"})
     room.inbox.scan()
     room.folder.rename(room.folder.with_name("away"))
-    room.finish()
+    room.finish(failing=failing)
     room.inbox.open()  # as under a mount point whose disk is gone: an empty folder
     room.inbox.scan()
     assert room.store.ended_drops() == []
@@ -200,6 +206,12 @@ def test_a_file_whose_tasks_ended_while_the_inbox_was_away_is_put_away_when_it_i
     shutil.rmtree(room.folder)
     room.folder.with_name("away").rename(room.folder)
     room.inbox.scan()
-    assert room.lying("done") == ["x.json", "x.json.result.json"]
+    note = "x.json.error.json" if failing else "x.json.result.json"
+    assert room.lying(kept_in) == ["x.json", note]
+    found = room.note(f"{kept_in}/{note}")
+    if failing:
+        assert (found["detail"] == FORGOTTEN, len(found["tasks"])) == (forgotten, 0 if forgotten else 1)
+    else:
+        assert len(found) == (0 if forgotten else 1)
     assert room.lying(".claimed") == []
     assert room.store.accepted() == 1

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
 from daemon.outputs import Outputs
-from tests.disks import remount, small_disk
+from tests.disks import fuse_mount, kill_server, no_more_files, remount, small_disk
 from tests.output_files import names, publish
 
 # What a path may be
@@ -143,6 +143,13 @@ def test_a_link_or_a_file_on_the_way_is_refused(outputs, root, tmp_path, where):
     assert names(tmp_path / "elsewhere") == []
 
 
+def test_a_root_that_a_file_stands_in_the_way_of_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file/root"):
+        with pytest.raises(BadRequest, match="not a directory, or is a symbolic link"):
+            Outputs([root]).make(str(root))
+
+
 def test_a_root_may_be_a_link_of_the_operator(tmp_path, root):
     (tmp_path / "linked").symlink_to(root)
     publish(Outputs([tmp_path / "linked"]), tmp_path / "linked/a", "x.wav")
@@ -193,3 +200,27 @@ def test_a_root_that_became_read_only_is_the_machines_trouble_and_no_wrong_reque
         remount(disk, "ro")
         with pytest.raises(StorageUnavailable, match="cannot be written for now: Read-only file system"):
             outputs.make(str(disk))
+
+
+def test_a_folder_that_cannot_be_looked_into_for_now_is_the_machines_trouble_and_no_wrong_request(outputs, root):
+    with no_more_files(), pytest.raises(StorageUnavailable) as trouble:
+        outputs.existing(str(root), ["x.wav"])
+    assert str(trouble.value) == f"'{root}' cannot be looked into for now: Too many open files"
+    assert outputs.existing(str(root), ["x.wav"]) == []
+
+
+def test_a_root_whose_server_died_is_the_machines_trouble_for_every_request(tmp_path):
+    with fuse_mount(tmp_path / "server", tmp_path / "mount") as mount:
+        outputs = Outputs([mount])
+        publish(outputs, mount, "x.wav")
+        kill_server(mount)
+        sentence = "for now: Transport endpoint is not connected"
+        for asked in (
+            lambda: outputs.make(str(mount)),
+            lambda: outputs.make(str(mount / "a")),
+            lambda: outputs.existing(str(mount), ["x.wav"]),
+            lambda: outputs.finished(str(mount), "x.wav"),
+            lambda: publish(outputs, mount, "y.wav"),
+        ):
+            with pytest.raises(StorageUnavailable, match=sentence):
+                asked()

@@ -11,6 +11,7 @@ import pytest
 
 from daemon.errors import SpeechFailed, StorageUnavailable
 from daemon.outputs import temporary_name
+from tests.disks import with_fault
 from tests.output_files import names, publish
 
 
@@ -168,3 +169,31 @@ def test_a_folder_removed_meanwhile_is_made_again(outputs, root):
     shutil.rmtree(root)
     publish(outputs, root / "a/b", "x.wav")
     assert (root / "a/b/x.wav").exists()
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from daemon.outputs import Outputs
+from tests.output_files import publish
+root = Path(sys.argv[1])
+outputs = Outputs([root])
+outputs.make(str(root / "made"))
+own = publish(outputs, root, "x.wav")
+publish(outputs, root, "x.wav", own=own)
+publish(outputs, root, "x.wav", b"other", overwrite=True)
+print(*sorted(path.name for path in root.iterdir()), (root / "x.wav").read_text())
+"""
+
+
+@pytest.mark.parametrize("error", ["EINVAL", "EOPNOTSUPP"])
+def test_a_file_system_that_cannot_sync_folders_takes_files_all_the_same(root, error):
+    assert with_fault(f"fsync:error={error}", [root], WRITE, root).split() == ["made", "x.wav", "other"]
+
+
+def test_a_folder_that_its_disk_did_not_keep_is_an_error(root):
+    program = WRITE.replace("outputs.make", "import errno\ntry: outputs.make").replace(
+        "own = publish", "except Exception as error: sys.exit(print(type(error).__name__, error))\nown = publish"
+    )
+    said = with_fault("fsync:error=EIO", [root], program, root)
+    assert said == f"StorageUnavailable '{root}/made' cannot be written for now: Input/output error\n"

@@ -8,8 +8,10 @@ import shutil
 
 import pytest
 
-from daemon.errors import BadRequest, SpeechFailed
+from daemon import prompts as catalogues
+from daemon.errors import BadRequest, SpeechFailed, StorageUnavailable
 from daemon.prompts import Prompts, content_hash
+from tests.disks import no_more_files
 from tests.live import until
 
 
@@ -146,6 +148,13 @@ def test_what_is_no_file_or_without_end_is_not_read(folder):
 def test_a_prompt_that_goes_before_it_is_read_fails_the_speech_with_a_sentence(folder):
     with pytest.raises(SpeechFailed, match=r"'a\.wav' cannot be read: No such file"):
         content_hash(folder / "a.wav")
+
+
+def test_a_prompt_that_cannot_be_read_for_now_fails_nobody(folder):
+    catalogue(folder, "a.wav")
+    with no_more_files(), pytest.raises(StorageUnavailable) as trouble:
+        content_hash(folder / "a.wav")
+    assert str(trouble.value) == "the prompt 'a.wav' cannot be read for now: Too many open files"
 
 
 # What was found in a recording
@@ -285,3 +294,51 @@ def test_what_is_known_of_removed_recordings_is_forgotten(folder):
         judged(prompts)
         (folder / f"{number}.wav").unlink()
     assert len(prompts._faults) <= 1
+
+
+# What the disk did not give
+
+
+def postponed(prompts, why="Input/output error"):
+    file, _ = prompts.uninspected()
+    prompts.postpone(file, why)
+    return file.name
+
+
+def test_a_recording_that_the_disk_did_not_give_is_taken_and_not_asked_for_again_at_once(folder):
+    prompts = catalogue(folder, "a.wav", "b.wav")
+    assert postponed(prompts) == "a.wav"
+    assert judged(prompts) == ["b.wav"], "the others need not wait"
+    assert prompts.uninspected() is None
+    assert prompts.choose("a.wav") == "a.wav"
+
+
+def test_it_is_asked_for_again_later_and_then_what_is_found_stands(folder, monkeypatch):
+    monkeypatch.setattr(catalogues, "_AGAIN", 0.1)
+    prompts = catalogue(folder, "a.wav")
+    postponed(prompts)
+    assert until(lambda: judged(prompts, a="it hums"), "its turn") == ["a.wav"]
+    with pytest.raises(BadRequest, match="it hums"):
+        prompts.choose("a.wav")
+
+
+def test_what_was_postponed_is_forgotten_with_its_file(folder):
+    prompts = catalogue(folder, "a.wav")
+    postponed(prompts)
+    (folder / "a.wav").unlink()
+    assert prompts.uninspected() is None
+    (folder / "a.wav").write_bytes(b"another")
+    assert judged(prompts) == ["a.wav"]
+
+
+def test_that_the_disk_does_not_give_a_recording_is_told_once_until_it_did(folder, caplog, monkeypatch):
+    monkeypatch.setattr(catalogues, "_AGAIN", 0.0)
+    prompts = catalogue(folder, "a.wav")
+    for _ in range(3):
+        postponed(prompts)
+    sentence = "the prompt a.wav could not be listened to, and will be again: Input/output error"
+    assert caplog.messages == [sentence]
+    judged(prompts)
+    written_over(folder / "a.wav")
+    postponed(prompts)
+    assert caplog.messages == [sentence] * 2

@@ -13,6 +13,7 @@ import pytest
 
 from daemon.errors import ConfigError, LedgerBroken, LedgerDamaged, LedgerUnavailable, MachineTrouble
 from daemon.store import Store, database, faults, looking
+from tests import disks
 from tests.disks import fill as fill_but_for
 from tests.disks import small_disk
 from tests.live import new_task
@@ -87,17 +88,7 @@ except IndexttsdError as error:
 
 def with_fault(file, call, error, program=OPEN):
     """What opening and using a ledger says while a call of the system fails on it."""
-    if not shutil.which("strace"):
-        pytest.skip("strace is not on this machine")
-    where = ["-P", file, "-P", f"{file}-wal"]
-    trace = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
-    ended = subprocess.run(
-        [*trace, *where, sys.executable, "-c", program, file], capture_output=True, text=True, check=False
-    )
-    if "ptrace" in ended.stderr:
-        pytest.skip(ended.stderr.strip())
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    return disks.with_fault(f"{call}:error={error}", [file, f"{file}-wal"], program, file)
 
 
 KILLED = """

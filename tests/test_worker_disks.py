@@ -8,9 +8,11 @@ import threading
 
 import pytest
 
+from daemon import prompts as catalogues
+from daemon.errors import BadRequest
 from daemon.store import Store
 from daemon.tasks import BATCH_MODE, State
-from tests.disks import fill, small_disk
+from tests.disks import fill, injected, small_disk
 from tests.live import PATIENCE, until
 from tests.workshop import make_host, open_workshop, rows
 
@@ -133,3 +135,24 @@ def test_a_spool_that_was_removed_is_made_anew(make_workshop, tmp_path):
         [task_id] = shop.add(TEXT)
         shop.bell.ring()
         until(lambda: shop.store.task(task_id).state is State.COMPLETED, task_id)
+
+
+@pytest.mark.parametrize("call", ["openat", "read"])
+def test_a_recording_that_the_disk_does_not_give_is_accepted_and_judged_when_it_does(
+    make_workshop, tmp_path, monkeypatch, caplog, call
+):
+    monkeypatch.setattr(catalogues, "_AGAIN", 0.2)
+    host = make_host(tmp_path, picky=True)
+    shop = make_workshop(host)
+    host.load()
+    letter = tmp_path / "prompts" / "letter.wav"
+    letter.write_text("Dear Sir or Madam, this is no recording.")
+    with injected(host.pid, f"{call}:error=EIO", letter):
+        until(lambda: shop.work_off() or "letter.wav could not be listened to" in caplog.text, "the trouble")
+        assert shop.prompts.choose("letter.wav") == "letter.wav"
+        [task_id] = shop.add(TEXT, prompt="letter.wav")
+        shop.work_off()
+        assert shop.view(task_id)["status"] == "completed"
+    with pytest.raises(BadRequest, match=r"'letter\.wav' cannot be used: it cannot be read as audio"):
+        until(lambda: shop.work_off() or not shop.prompts.choose("letter.wav"), "its verdict")
+    assert caplog.text.count("could not be listened to, and will be again: it cannot be read: Input/output error") == 1

@@ -5,12 +5,11 @@ Importing this imports nothing heavy; `inspect` and `judged` belong in the engin
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from daemon.audio import LARGEST_RECORDING
 from daemon.files import at_once
@@ -28,10 +27,7 @@ _FULL_SCALE = 0.999
 _CLIPPED = 0.001
 #: A compressed file's header may be this much off without being wrong, in seconds.
 _HEADER_SLACK = 1.0
-#: So much of a file is read before libsndfile guesses its format, in bytes.
-_HEAD = 1 << 16
-#: SF_ERR_SYSTEM of libsndfile: a system call failed, and it does not say why.
-_SYSTEM_ERROR = 2
+_T = TypeVar("_T")
 
 
 class BadClip(Exception):
@@ -122,40 +118,73 @@ def judged(file: Path, rules: ClipRules, name: str = "") -> None:
         raise BadClip(f"the prompt '{name or file.name}' cannot be used: {fault}")
 
 
+class _Given:
+    """A file that libsndfile reads through us: to itself, what a disk does not give is where the recording ends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+        self.name = file.name
+
+    def read(self, size: int) -> bytes:
+        return self._kept(lambda: self._file.read(size), b"")
+
+    def seek(self, offset: int, whence: int) -> int:
+        return self._kept(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def _kept(self, call: Callable[[], _T], instead: _T) -> _T:
+        try:
+            return call()
+        except OSError as error:  # of which libsndfile's callbacks would print a traceback
+            self._error = self._error or error
+            return instead
+
+    def check(self) -> None:
+        """Pass if the disk gave all that was asked for.
+
+        Raises:
+            OSError: it did not; a broken header that leads nowhere is no such thing.
+        """
+        if self._error and trouble(self._error, ""):
+            raise self._error
+
+
 def _listened(file: Path, rules: ClipRules) -> _Sound:
+    try:
+        _check_size(file)
+        with open(file, "rb", opener=at_once) as opened:
+            given = _Given(opened)
+            try:
+                return _heard(given, rules)
+            finally:
+                given.check()  # before any verdict: nobody heard the whole
+    except OSError as error:
+        sentence = f"it cannot be read: {error.strerror or type(error).__name__}"
+        raise (_Unread if trouble(error, "") else _Fault)(sentence) from error
+
+
+def _heard(given: _Given, rules: ClipRules) -> _Sound:
     """At most as much as the rules need is read, a second at a time: a header may promise anything."""
     import soundfile  # noqa: PLC0415 (numpy comes with it, which the daemon itself does without)
 
     try:
-        _check_file(file)
-        with soundfile.SoundFile(file) as source:
+        with soundfile.SoundFile(given) as source:
             _check_kind(source)
             sound = _Sound(source.samplerate, source.channels, source.frames / source.samplerate)
             for block in _blocks(source, rules):
                 if sound.seconds < rules.heard:
                     _listen(sound, block)
                 sound.frames += len(block)
-    except OSError as error:
-        sentence = f"it cannot be read: {error.strerror or type(error).__name__}"
-        raise (_Unread if trouble(error, "") else _Fault)(sentence) from error
-    except soundfile.LibsndfileError as error:
-        if error.code == _SYSTEM_ERROR:
-            raise _Unread("the disk gave a part of it only") from error
-        raise _Fault(_no_audio(error)) from error
-    except TypeError as error:  # headerless, by its name
+    except (TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless, by its name
         raise _Fault(_no_audio(error)) from error
     return sound
 
 
-def _check_file(file: Path) -> None:
-    """That libsndfile can open it: by its own word nobody could tell a disk's trouble from a person's mistake."""
-    descriptor = at_once(str(file), os.O_RDONLY)
-    try:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode):
-            os.read(descriptor, _HEAD)
-    finally:
-        os.close(descriptor)
+def _check_size(file: Path) -> None:
+    found = file.stat()
     if not stat.S_ISREG(found.st_mode):
         raise _Fault("it is not a file")
     if found.st_size > LARGEST_RECORDING:

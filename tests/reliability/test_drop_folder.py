@@ -16,7 +16,7 @@ import pytest
 
 from daemon.errors import ConfigError
 from tests.bad_payloads import as_json
-from tests.disks import run, small_disk
+from tests.disks import fuse_mount, kill_server, mount_server_again, run, small_disk
 from tests.drop_room import make_ground
 from tests.live import PATIENCE, until
 
@@ -195,11 +195,8 @@ def test_an_unmounted_inbox_goes_on_when_it_is_mounted_again_with_what_it_held(t
 @pytest.fixture
 def far(tmp_path):
     """A folder, and a FUSE mount of it: what is made in the folder is made on the other side of a network."""
-    (tmp_path / "server").mkdir()
-    (tmp_path / "inbox").mkdir()
-    run("bindfs", tmp_path / "server", tmp_path / "inbox")
-    yield tmp_path / "server"
-    subprocess.run(["umount", "--lazy", tmp_path / "inbox"], check=True)
+    with fuse_mount(tmp_path / "server", tmp_path / "inbox"):
+        yield tmp_path / "server"
 
 
 def test_on_a_network_file_system_the_timed_scan_finds_what_rings_no_bell(tmp_path, far, child, tell, monkeypatch):
@@ -216,25 +213,12 @@ def test_a_network_mount_that_died_and_was_mounted_again_is_owned_anew(tmp_path,
     make_ground(tmp_path)
     inbox = child(tmp_path, rescan=0.2)
     until((far / ".claimed/.lock").exists, "the lock")
-    [server] = [pid for pid in _processes("bindfs") if str(tmp_path) in _command(pid)]
-    os.kill(server, signal.SIGKILL)
+    kill_server(tmp_path / "inbox")
     until(lambda: "cannot be looked through" in inbox.said(), "the complaint")
-    run("umount", "--lazy", tmp_path / "inbox")
-    run("bindfs", tmp_path / "server", tmp_path / "inbox")
+    mount_server_again(far, tmp_path / "inbox")
     (far / "x.json").write_bytes(as_json({"text": "x"}))
     until(lambda: inbox.texts() == ["x"], "the task")
     tell("the process behind a FUSE inbox killed, mounted again: went on by itself")
-
-
-def _processes(name: str) -> list[int]:
-    found = subprocess.run(["pgrep", "-x", name], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
-
-
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    return ""
 
 
 def test_a_full_disk_under_the_inbox_is_told_once_and_over_by_itself(tmp_path, make_room, caplog, tell):

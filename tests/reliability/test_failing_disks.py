@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.disks import ext4_disk, mount_again, remount, small_disk
-from tests.live import PATIENCE, until
+from tests.disks import (
+    ext4_disk,
+    fuse_mount,
+    injected,
+    kill_server,
+    mount_again,
+    mount_server_again,
+    remount,
+    small_disk,
+)
+from tests.live import until
 from tests.traffic import Traffic, ledger
 
 pytestmark = pytest.mark.reliability
 
 _QUICK = {"inbox": {"settle_seconds": 0.1, "rescan_seconds": 1}, "engine": {"options": {"delay_seconds": 0.02}}}
-
-
-@contextlib.contextmanager
-def injected(pid, fault):
-    """The kernel answers calls of this process with an error, as strace(1) words it: `fsync:error=EIO`."""
-    if not Path("/usr/bin/strace").exists():
-        pytest.skip("strace is not on this machine")
-    command = ["strace", "-f", "-p", str(pid), "-o", "/dev/null", "-e", f"inject={fault}"]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        if "attached" not in (said := tracer.stderr.readline()):
-            pytest.skip(f"strace: {said.strip()}")
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)  # lets its process go on without it
-        tracer.wait(PATIENCE)
-        tracer.stderr.close()
 
 
 def last_line(daemon):
@@ -194,3 +186,40 @@ def test_audio_for_a_folder_that_becomes_read_only_waits_until_it_can_be_written
         kept = traffic.check_all_is_kept()
         daemon.stop()
     tell(f"{said!r}: {len(traffic.refused)} refused; then {kept}")
+
+
+def test_audio_for_a_mount_whose_server_dies_waits_until_it_is_mounted_again(make_daemon, tmp_path, tell):
+    server = tmp_path / "server"
+    with fuse_mount(server, tmp_path / "daemon" / "outputs") as mount:
+        daemon = make_daemon(**_QUICK | {"engine": {"options": {"delay_seconds": 0.1}}})
+        with Traffic(daemon.start()) as traffic:
+            waiting = until(lambda: (now := counts(daemon))["completed"] > 3 and now["pending"], "some tasks")
+            kill_server(mount)
+            said = not_ready(daemon, "a file in ")
+            assert f"'{mount}/" in said
+            assert "cannot be written for now: Transport endpoint is not connected" in said
+            until(lambda: traffic.refused or traffic.wrong, "a refusal")
+            assert (
+                daemon.post("/api/tts/batch_tasks", {"speeches": {"a.wav": "A."}, "output_directory": "b"}).status
+                == 503
+            )
+            assert (counts(daemon)["pending"] >= waiting, counts(daemon)["failed"]) == (True, 0)
+            with standing_still(daemon):  # what it wrote between the two would lie hidden under the mount
+                mount_server_again(server, mount)
+            is_ready(daemon)
+        kept = traffic.check_all_is_kept()
+        daemon.stop()
+    tell(f"{said!r}: {waiting} waited, {len(traffic.refused)} refused; then {kept}")
+
+
+def counts(daemon):
+    return daemon.get("/api/tts/stats").json["tasks"]
+
+
+@contextlib.contextmanager
+def standing_still(daemon):
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
