@@ -62,8 +62,9 @@ class Prompts:
 
         Raises:
             BadRequest: there is no such prompt, no prompt at all, or it is known to be useless.
+            StorageUnavailable: nobody can tell for now.
         """
-        files = self._catalogue()
+        files = self._catalogue(must=True)
         if not files:
             raise BadRequest("No prompt audio files found in the 'prompts' directory.")
         if wanted is None and self.default in ("random", "round_robin"):
@@ -169,11 +170,13 @@ class Prompts:
         stamp, fault = self._faults.get(file.name, (None, None))
         return fault if fault and stamp == _stamp(file) else None
 
-    def _catalogue(self) -> dict[str, Path]:
+    def _catalogue(self, *, must: bool = False) -> dict[str, Path]:
         try:
             return self._listed()
-        except OSError:  # a folder that was removed holds no prompts
-            return {}
+        except OSError as error:
+            if must and (passing := trouble(error, f"the prompts folder {self._folder}", "looked into")):
+                raise passing from None
+            return {}  # one that was removed holds no prompts
 
     def _listed(self) -> dict[str, Path]:
         with os.scandir(self._folder) as entries:

@@ -157,6 +157,14 @@ def test_a_prompt_that_cannot_be_read_for_now_fails_nobody(folder):
     assert str(trouble.value) == "the prompt 'a.wav' cannot be read for now: Too many open files"
 
 
+def test_a_folder_that_cannot_be_looked_into_for_now_is_not_taken_for_an_empty_one(folder):
+    catalogue(folder, "a.wav")
+    for wanted in ("a.wav", None):
+        with no_more_files(), pytest.raises(StorageUnavailable) as trouble:
+            Prompts(folder, "random").choose(wanted)
+        assert str(trouble.value) == f"the prompts folder {folder} cannot be looked into for now: Too many open files"
+
+
 # What was found in a recording
 
 
