@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from daemon.files import sync_folder
+from daemon.files import sync
 
 #: openat2(2) has no wrapper in the C library of Debian 12; its number is the same on x86-64 and on arm64.
 _OPENAT2 = 437
@@ -62,7 +62,7 @@ def make_beneath(folder: int, path: str) -> int:
         with _closed(reached):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, dir_fd=reached)
-                sync_folder(reached)  # a whole file in a folder that a power cut takes away is lost as well
+                sync(reached)  # a whole file in a folder that a power cut takes away is lost as well
             reached = open_beneath(reached, part, _FOLDER)
     return reached
 

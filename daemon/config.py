@@ -13,9 +13,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from daemon.errors import ConfigError
 from daemon.schema import Strict, first_complaint
 
-#: Where a configuration is looked for when none is named.
-
-
 #: The longest time that may be asked for, in seconds: beyond some years the operating system's clocks overflow.
 _WEEK = 7 * 24 * 3600
 

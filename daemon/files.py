@@ -66,13 +66,13 @@ def to_disk(path: Path, *, follow: bool = False) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
-        sync_folder(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def sync_folder(descriptor: int) -> None:
-    """Bring the names in a folder to the disk.
+def sync(descriptor: int) -> None:
+    """Bring a file's content, or the names in a folder, to the disk.
 
     Raises:
         OSError: the disk failed.
@@ -130,6 +130,11 @@ def remote_kind(path: Path) -> str | None:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
     return _REMOTE.get(answer[0] & 0xFFFFFFFF)
+
+
+def numbered(stem: str, suffix: str, count: int) -> str:
+    """The name of the `count`-th file that would be called the same, the first of which has no number."""
+    return f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
 
 
 def is_there(path: str, folder: int) -> bool:

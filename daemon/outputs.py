@@ -14,7 +14,7 @@ from typing import Self
 
 from daemon.beneath import make_beneath, open_beneath
 from daemon.errors import BadRequest, NotFound, SpeechFailed
-from daemon.files import is_there, make_folder, rename_new, sync_folder
+from daemon.files import is_there, make_folder, rename_new, sync
 from daemon.space import trouble
 
 #: Linux's own limits (limits.h): a folder's path leaves room for a file name within the 4096 bytes of a whole one.
@@ -206,7 +206,7 @@ class Draft:
             if hashlib.file_digest(file, "sha256").hexdigest() not in (digest, earlier):
                 return False
             os.fsync(file.fileno())  # that try may have died between the rename and the folder's fsync
-        sync_folder(self._folder)
+        sync(self._folder)
         return True
 
     def _likely_size(self) -> int:
@@ -232,7 +232,7 @@ class Draft:
                 rename_new(self._name, name, source_folder=self._folder, target_folder=self._folder)
             except FileExistsError:
                 raise SpeechFailed(f"a file named {name!r} is there already, and it is not this task's") from None
-        sync_folder(self._folder)
+        sync(self._folder)
 
 
 def _path_fault(path: str) -> str | None:
@@ -263,7 +263,7 @@ def _remove(temporary: str, folder: int) -> None:
     """Remove a temporary file if it is there, for good: the ledger will forget its owner before the next start."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=folder)
-        sync_folder(folder)
+        sync(folder)
 
 
 def _open_to_read(folder: int, name: str) -> BufferedReader:

@@ -48,10 +48,11 @@ def find(here: Path = Path("config.yaml"), system: Path = Path("/etc/indexttsd/c
     Raises:
         ConfigError: there is none.
     """
-    if not here.is_file() and not system.is_file():
+    found = [file for file in (here, system) if file.is_file()]
+    if not found:
         raise ConfigError(f"no configuration found: neither {here} nor {system} exists; name one with --config FILE")
-    if not (here.is_file() and system.is_file()):
-        return here if here.is_file() else system
+    if len(found) == 1:
+        return found[0]
     ours = _is_ours(here)
     used, other = (here, system) if ours else (system, here)
     why = "" if ours else ", which is somebody else's"

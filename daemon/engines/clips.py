@@ -99,8 +99,8 @@ def inspect(file: Path, rules: ClipRules | None) -> Verdict:
         _judge(sound, rules)
     except _Fault as fault:
         return Verdict(str(fault))
-    except _Unread as trouble:
-        return Verdict(unread=str(trouble))
+    except _Unread as why:
+        return Verdict(unread=str(why))
     return Verdict(None, tuple(_advice(sound, rules)))
 
 

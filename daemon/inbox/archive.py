@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from daemon import strict_json
-from daemon.files import make_own, refuse_link, rename_new, to_disk
+from daemon.files import make_own, numbered, refuse_link, rename_new, to_disk
 
 #: Longest file name that is kept whole, in bytes; longer ones are shortened so that the note's name fits too.
 _NAME_BYTES = 200
@@ -58,14 +58,14 @@ class Archive:
         """`name`, shortened if need be, or with -2, -3 ... when it or its note is taken."""
         stem, suffix = os.path.splitext(shortened(name))  # noqa: PTH122 - a name, not a path
         free = 1
-        while self._is_taken(_numbered(stem, suffix, free)):
+        while self._is_taken(numbered(stem, suffix, free)):
             free *= 2
         # Whoever always drops the same name has taken thousands in a row: halve the way to the first free one.
         taken = free // 2
         while free - taken > 1:
             between = (free + taken) // 2
-            free, taken = (free, between) if self._is_taken(_numbered(stem, suffix, between)) else (between, taken)
-        return _numbered(stem, suffix, free)
+            free, taken = (free, between) if self._is_taken(numbered(stem, suffix, between)) else (between, taken)
+        return numbered(stem, suffix, free)
 
     def put(self, source: Path, name: str, note: object) -> None:
         """Move `source` here as `name`, its note first: whoever sees the file finds the note beside it.
@@ -129,10 +129,6 @@ class Archive:
 
     def _is_taken(self, name: str) -> bool:
         return os.path.lexists(self.folder / name) or os.path.lexists(self._note(name))
-
-
-def _numbered(stem: str, suffix: str, count: int) -> str:
-    return f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
 
 
 def shortened(name: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.errors import ConfigError, LedgerDamaged, StorageUnavailable
-from daemon.files import rename_new, to_disk
+from daemon.files import numbered, rename_new, to_disk
 from daemon.space import trouble
 from daemon.store import faults, identity
 from daemon.store.looking import log_of, look
@@ -49,8 +49,8 @@ def before_upgrade(file: Path, revision: str) -> Path:
         unfinished.unlink()
     name = f"{_UPGRADE}{revision}-{_now()}"
     # A daemon that was killed within its upgrade may be started anew within the same second.
-    names = (f"{name}.db" if count == 1 else f"{name}-{count}.db" for count in itertools.count(1))
-    target = next(free for found in names if not (free := folder_of(file) / found).exists())
+    targets = (folder_of(file) / numbered(name, ".db", count) for count in itertools.count(1))
+    target = next(free for free in targets if not free.exists())
     write(file, target)
     return target
 
